@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* One disk image in memory. */
+#include "common/core/image.h"
+
+#include <string.h>
+
+SnapsetImage *
+snapset_image_new(const char *filename, const char *format)
+{
+    SnapsetImage *image = g_new0(SnapsetImage, 1);
+    image->filename = g_strdup(filename);
+    image->format = g_strdup(format);
+    image->entries = g_array_new(FALSE, TRUE, sizeof(SnapsetEntry));
+    return image;
+}
+
+void
+snapset_image_free(SnapsetImage *image)
+{
+    if (image == NULL)
+        return;
+    g_free(image->filename);
+    g_free(image->format);
+    g_free(image->backing_filename);
+    snapset_qcow2_header_free(image->header);
+    g_array_unref(image->entries);
+    g_clear_pointer(&image->strings, g_string_chunk_free);
+    snapset_ledger_free(image->ledger);
+    g_free(image);
+}
+
+static const char *
+keep_string(SnapsetImage *image, SnapsetBytes bytes)
+{
+    if (image->strings == NULL)
+        image->strings = g_string_chunk_new(64);
+    if (bytes.size == 0)
+        return "";
+    gsize length = strnlen((const char *)bytes.data, bytes.size);
+    return g_string_chunk_insert_len(image->strings, (const char *)bytes.data, length);
+}
+
+SnapsetEntry *
+snapset_image_add_entry(SnapsetImage *image, SnapsetBytes id, SnapsetBytes name,
+                        const SnapsetMoment *moment)
+{
+    SnapsetEntry entry = {
+        .id = keep_string(image, id),
+        .tag = keep_string(image, name),
+        .moment = *moment,
+    };
+    entry.tag_has_nul = strlen(entry.tag) < name.size;
+    entry.moment.tag = entry.tag;
+    entry.derived = snapset_identity_derive(&entry.moment);
+    entry.identity = entry.derived;
+    g_array_append_val(image->entries, entry);
+    return &g_array_index(image->entries, SnapsetEntry, image->entries->len - 1);
+}
+
+void
+snapset_image_finish(SnapsetImage *image)
+{
+    if (image->ledger == NULL || image->ledger->records->len == 0)
+        return;
+    g_autoptr(GHashTable) by_binding = g_hash_table_new(g_int64_hash, g_int64_equal);
+    for (guint i = 0; i < image->ledger->records->len; i++) {
+        SnapsetRecord *record = image->ledger->records->pdata[i];
+        if (!(record->flags & SNAPSET_RECORD_EXTERNAL))
+            g_hash_table_insert(by_binding, &record->binding, record);
+    }
+    for (guint i = 0; i < image->entries->len; i++) {
+        SnapsetEntry *entry = &g_array_index(image->entries, SnapsetEntry, i);
+        guint64 binding = snapset_identity_binding(&entry->derived);
+        entry->record = g_hash_table_lookup(by_binding, &binding);
+        if (entry->record != NULL)
+            entry->identity = entry->record->identity;
+    }
+}
+
+guint
+snapset_image_entry_count(const SnapsetImage *image)
+{
+    return image->entries->len;
+}
+
+const SnapsetEntry *
+snapset_image_entry(const SnapsetImage *image, guint index)
+{
+    return &g_array_index(image->entries, SnapsetEntry, index);
+}
+
+const SnapsetEntry *
+snapset_image_find_identity(const SnapsetImage *image, const SnapsetUuid *identity)
+{
+    for (guint i = 0; i < image->entries->len; i++) {
+        const SnapsetEntry *entry = snapset_image_entry(image, i);
+        if (snapset_uuid_equal(&entry->identity, identity))
+            return entry;
+    }
+    return NULL;
+}
+
+const SnapsetEntry *
+snapset_image_find_tag(const SnapsetImage *image, const char *tag)
+{
+    for (guint i = 0; i < image->entries->len; i++) {
+        const SnapsetEntry *entry = snapset_image_entry(image, i);
+        if (strcmp(entry->tag, tag) == 0)
+            return entry;
+    }
+    return NULL;
+}
+
+guint
+snapset_image_count_tag(const SnapsetImage *image, const char *tag)
+{
+    guint count = 0;
+    for (guint i = 0; i < image->entries->len; i++)
+        count += strcmp(snapset_image_entry(image, i)->tag, tag) == 0;
+    return count;
+}
+
+guint
+snapset_image_count_id(const SnapsetImage *image, const char *id)
+{
+    guint count = 0;
+    for (guint i = 0; i < image->entries->len; i++)
+        count += strcmp(snapset_image_entry(image, i)->id, id) == 0;
+    return count;
+}
+
+SnapsetUuid
+snapset_image_current(const SnapsetImage *image)
+{
+    return image->ledger != NULL ? image->ledger->current : snapset_uuid_nil;
+}

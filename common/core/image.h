@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One disk image in memory: what was read of it, whoever read it.
+ *
+ * common/io/image-read.h fills it from qcow2 bytes, common/io/image-info.h from the answer of
+ * qemu-img info for everything else. Nothing here is changed after that.
+ */
+#pragma once
+
+#include "common/core/identity.h"
+#include "common/core/qcow2-parse.h"
+#include "common/core/record.h"
+
+/* One row of the image's snapshot table. Strings belong to the image. */
+typedef struct {
+    const char *id;        /* qcow2's per-image ID: for addressing, never an identity */
+    const char *tag;       /* as QEMU sees it: up to the first zero byte */
+    SnapsetMoment moment;  /* moment.tag == tag */
+    guint64 vm_state_size; /* bytes */
+    guint64 disk_size;     /* bytes */
+    gboolean tag_has_nul;  /* the stored name goes on behind a zero byte */
+    gboolean incomplete;   /* lacks extra data that version 3 demands */
+    SnapsetUuid derived;
+    const SnapsetRecord *record; /* NULL: none; belongs to the image's ledger */
+    SnapsetUuid identity;        /* the record's, or else the derived one */
+} SnapsetEntry;
+
+typedef struct {
+    char *filename;             /* as the person named it */
+    char *format;               /* QEMU's name: "qcow2", "raw", ... */
+    char *backing_filename;     /* as stored in the image; NULL: none */
+    guint64 virtual_size;       /* bytes */
+    SnapsetQcow2Header *header; /* NULL unless read as a local qcow2 file */
+    gboolean is_local;     /* a local file or block device, so that device and inode are known */
+    guint64 device, inode; /* a block device is known by its number: device, 0 */
+    GArray *entries;       /* of SnapsetEntry, in table order */
+    GStringChunk *strings; /* of the entries */
+    SnapsetLedgerState ledger_state;
+    SnapsetLedger *ledger; /* NULL unless the state is GOOD or ONE_DAMAGED */
+    guint32 slot_size;     /* bytes; 0: no usable extension */
+    guint ledger_slot;     /* which slot the ledger came from */
+    gboolean sealed;       /* nobody has written to the image since it was stamped */
+} SnapsetImage;
+
+SnapsetImage *snapset_image_new(const char *filename, const char *format);
+void snapset_image_free(SnapsetImage *image);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(SnapsetImage, snapset_image_free)
+
+/*
+ * Add an entry; @id and @name are cut at their first zero byte, as QEMU cuts them. Call
+ * snapset_image_finish() after the last.
+ */
+SnapsetEntry *snapset_image_add_entry(SnapsetImage *image, SnapsetBytes id, SnapsetBytes name,
+                                      const SnapsetMoment *moment);
+
+/* Bind the ledger's records to the entries and give each entry its identity. */
+void snapset_image_finish(SnapsetImage *image);
+
+guint snapset_image_entry_count(const SnapsetImage *image);
+const SnapsetEntry *snapset_image_entry(const SnapsetImage *image, guint index);
+
+/* The first entry with that identity, or tag; NULL: none. */
+const SnapsetEntry *snapset_image_find_identity(const SnapsetImage *image,
+                                                const SnapsetUuid *identity);
+const SnapsetEntry *snapset_image_find_tag(const SnapsetImage *image, const char *tag);
+
+/* How many entries have that tag, or that ID. */
+guint snapset_image_count_tag(const SnapsetImage *image, const char *tag);
+guint snapset_image_count_id(const SnapsetImage *image, const char *id);
+
+/* The image's recorded current; nil: it records none. */
+SnapsetUuid snapset_image_current(const SnapsetImage *image);

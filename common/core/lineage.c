@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Lineage: which snapshot each came from, and where the images stand. */
+#include "common/core/lineage.h"
+
+/* The snapshot that @identity names, or the nearest existing one above it. */
+static SnapsetSnapshot *
+climb(const SnapsetCatalog *catalog, const SnapsetLedger *ledger, SnapsetUuid identity)
+{
+    /* At most one step a record, so a loop in hostile records ends too. */
+    for (guint steps = 0; steps <= ledger->records->len; steps++) {
+        if (snapset_uuid_is_nil(&identity))
+            return NULL;
+        SnapsetSnapshot *snapshot = snapset_catalog_find(catalog, &identity);
+        if (snapshot != NULL)
+            return snapshot;
+        const SnapsetRecord *gone = snapset_ledger_find(ledger, &identity);
+        if (gone == NULL)
+            return NULL;
+        identity = gone->parent;
+    }
+    return NULL;
+}
+
+static gboolean
+array_holds(GPtrArray *array, gconstpointer item)
+{
+    return g_ptr_array_find(array, item, NULL);
+}
+
+static void
+resolve_parent(const SnapsetCatalog *catalog, SnapsetSnapshot *snapshot)
+{
+    g_autoptr(GPtrArray) parents = g_ptr_array_new();
+    gboolean inferred = FALSE;
+    gboolean any = FALSE;
+
+    for (guint i = 0; i < snapshot->members->len; i++) {
+        const SnapsetMember *member = snapset_snapshot_member(snapshot, i);
+        const SnapsetRecord *record = member->entry->record;
+        if (record == NULL || snapset_record_parent_is_unknown(record))
+            continue;
+        const SnapsetLedger *ledger = snapset_catalog_image(catalog, member->image)->ledger;
+        SnapsetSnapshot *parent = climb(catalog, ledger, record->parent);
+        any = TRUE;
+        inferred |= (record->flags & SNAPSET_RECORD_PARENT_INFERRED) != 0;
+        if (parent != NULL && parent != snapshot && !array_holds(parents, parent))
+            g_ptr_array_add(parents, parent);
+    }
+    if (!any)
+        return;
+    snapshot->parent_source =
+        inferred && parents->len > 0 ? SNAPSET_PARENT_INFERRED : SNAPSET_PARENT_RECORDED;
+    if (parents->len == 1)
+        snapshot->parent = parents->pdata[0];
+    else if (parents->len > 1)
+        snapshot->parent_candidates = g_steal_pointer(&parents);
+}
+
+/* Cut every loop that hostile or mixed-up records close, so that walks end. */
+static void
+cut_loops(SnapsetCatalog *catalog)
+{
+    g_autofree guint *visit = g_new0(guint, catalog->snapshots->len);
+
+    for (guint i = 0; i < catalog->snapshots->len; i++) {
+        SnapsetSnapshot *snapshot = snapset_catalog_snapshot(catalog, i);
+        while (snapshot != NULL && visit[snapshot->index] == 0) {
+            visit[snapshot->index] = i + 1;
+            if (snapshot->parent != NULL && visit[snapshot->parent->index] == i + 1)
+                snapshot->parent = NULL;
+            snapshot = snapshot->parent;
+        }
+    }
+}
+
+static void
+resolve_currents(SnapsetCatalog *catalog)
+{
+    SnapsetSnapshot *common = NULL;
+    gboolean agree = TRUE;
+
+    g_array_set_size(catalog->currents, catalog->images->len);
+    for (guint i = 0; i < catalog->images->len; i++) {
+        const SnapsetImage *image = snapset_catalog_image(catalog, i);
+        SnapsetUuid uuid = snapset_image_current(image);
+        if (snapset_uuid_is_nil(&uuid))
+            continue;
+        SnapsetSnapshot *current = climb(catalog, image->ledger, uuid);
+        g_array_index(catalog->currents, SnapsetSnapshot *, i) = current;
+        agree &= current != NULL && (common == NULL || common == current);
+        common = current;
+    }
+    if (agree && common != NULL)
+        common->is_current = TRUE;
+}
+
+void
+snapset_lineage_resolve(SnapsetCatalog *catalog)
+{
+    for (guint i = 0; i < catalog->snapshots->len; i++)
+        resolve_parent(catalog, snapset_catalog_snapshot(catalog, i));
+    cut_loops(catalog);
+    resolve_currents(catalog);
+}
+
+gboolean
+snapset_lineage_agree(const SnapsetCatalog *catalog, guint a, guint b)
+{
+    SnapsetUuid left = snapset_image_current(snapset_catalog_image(catalog, a));
+    SnapsetUuid right = snapset_image_current(snapset_catalog_image(catalog, b));
+
+    if (snapset_uuid_is_nil(&left) || snapset_uuid_is_nil(&right) ||
+        snapset_uuid_equal(&left, &right))
+        return TRUE;
+    const SnapsetSnapshot *at = g_array_index(catalog->currents, SnapsetSnapshot *, a);
+    return at != NULL && at == g_array_index(catalog->currents, SnapsetSnapshot *, b);
+}
+
+SnapsetUuid
+snapset_lineage_next_parent(const SnapsetCatalog *catalog, guint index, gboolean *ret_inferred)
+{
+    const SnapsetImage *image = snapset_catalog_image(catalog, index);
+    SnapsetUuid current = snapset_image_current(image);
+
+    for (guint i = 0; snapset_uuid_is_nil(&current) && i < catalog->images->len; i++) {
+        image = snapset_catalog_image(catalog, i);
+        current = snapset_image_current(image);
+    }
+    *ret_inferred = !snapset_uuid_is_nil(&current) && !image->sealed;
+    return current;
+}
+
+GPtrArray *
+snapset_lineage_descendants(const SnapsetCatalog *catalog, const SnapsetSnapshot *ancestor)
+{
+    GPtrArray *descendants = g_ptr_array_new();
+    g_autoptr(GHashTable) children =
+        g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)g_ptr_array_unref);
+
+    for (guint i = 0; i < catalog->snapshots->len; i++) {
+        SnapsetSnapshot *snapshot = snapset_catalog_snapshot(catalog, i);
+        if (snapshot->parent == NULL)
+            continue;
+        GPtrArray *siblings = g_hash_table_lookup(children, snapshot->parent);
+        if (siblings == NULL) {
+            siblings = g_ptr_array_new();
+            g_hash_table_insert(children, snapshot->parent, siblings);
+        }
+        g_ptr_array_add(siblings, snapshot);
+    }
+    const SnapsetSnapshot *at = ancestor;
+    for (guint next = 0; at != NULL;
+         at = next < descendants->len ? descendants->pdata[next++] : NULL) {
+        GPtrArray *siblings = g_hash_table_lookup(children, at);
+        if (siblings != NULL)
+            g_ptr_array_extend(descendants, siblings, NULL, NULL);
+    }
+    return descendants;
+}
+
+/* ---- changes to a ledger ---- */
+
+SnapsetRecord *
+snapset_lineage_record(SnapsetLedger *ledger, const SnapsetEntry *entry)
+{
+    SnapsetRecord *record = snapset_ledger_find(ledger, &entry->identity);
+
+    if (record == NULL) {
+        record = snapset_record_new(&entry->identity, snapset_identity_binding(&entry->derived));
+        record->flags = SNAPSET_RECORD_PARENT_INFERRED; /* with a nil parent: not known */
+        g_ptr_array_add(ledger->records, record);
+    }
+    return record;
+}
+
+void
+snapset_lineage_repoint(SnapsetLedger *ledger, const SnapsetUuid *from, const SnapsetUuid *to)
+{
+    if (snapset_uuid_equal(&ledger->current, from))
+        ledger->current = *to;
+    for (guint i = 0; i < ledger->records->len; i++) {
+        SnapsetRecord *record = ledger->records->pdata[i];
+        if (snapset_uuid_equal(&record->parent, from))
+            record->parent = *to;
+    }
+}
+
+void
+snapset_lineage_remove(SnapsetLedger *ledger, const SnapsetUuid *identity)
+{
+    SnapsetRecord *record = snapset_ledger_find(ledger, identity);
+    SnapsetUuid gone = *identity; /* may point into the record that is freed below */
+    SnapsetUuid parent = record != NULL ? record->parent : snapset_uuid_nil;
+
+    snapset_lineage_repoint(ledger, &gone, &parent);
+    if (record != NULL)
+        g_ptr_array_remove(ledger->records, record);
+}
+
+void
+snapset_lineage_compact(SnapsetLedger *ledger, const SnapsetImage *image)
+{
+    g_autoptr(GHashTable) live = g_hash_table_new(g_int64_hash, g_int64_equal);
+    g_autofree guint64 *bindings = g_new0(guint64, MAX(image->entries->len, 1));
+
+    for (guint i = 0; i < image->entries->len; i++) {
+        bindings[i] = snapset_identity_binding(&snapset_image_entry(image, i)->derived);
+        g_hash_table_add(live, &bindings[i]);
+    }
+    for (guint i = ledger->records->len; i-- > 0;) {
+        const SnapsetRecord *record = ledger->records->pdata[i];
+        if (!(record->flags & SNAPSET_RECORD_EXTERNAL) &&
+            !g_hash_table_contains(live, &record->binding))
+            snapset_lineage_remove(ledger, &record->identity);
+    }
+}

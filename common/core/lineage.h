@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Lineage: which snapshot each came from, and where the images stand, as recorded.
+ *
+ * A record whose entry another tool deleted is climbed over, to the nearest ancestor that still
+ * exists.
+ */
+#pragma once
+
+#include "common/core/catalog.h"
+
+/* Fill in parents and currents; part of snapset_catalog_new(). */
+void snapset_lineage_resolve(SnapsetCatalog *catalog);
+
+/*
+ * TRUE when images @a and @b stand at the same point: the same recorded UUID, or two that name
+ * entries which are, or may be, the same moment. An image that records none stands anywhere.
+ */
+gboolean snapset_lineage_agree(const SnapsetCatalog *catalog, guint a, guint b);
+
+/*
+ * What a new entry of image @index has as its parent: the image's current, or where it records
+ * none that of the first image that does; nil: none does.
+ *
+ * *ret_inferred tells that nothing proves the image still stands there (its seal is broken).
+ */
+SnapsetUuid snapset_lineage_next_parent(const SnapsetCatalog *catalog, guint index,
+                                        gboolean *ret_inferred);
+
+/* Every snapshot that descends from @ancestor, children after their parents; owned array. */
+GPtrArray *snapset_lineage_descendants(const SnapsetCatalog *catalog,
+                                       const SnapsetSnapshot *ancestor);
+
+/* ---- changes to a ledger; the caller works on a copy ---- */
+
+/* The record of @entry, made with its derived identity if there is none; borrowed. */
+SnapsetRecord *snapset_lineage_record(SnapsetLedger *ledger, const SnapsetEntry *entry);
+
+/* Take @identity out: its children move to its parent, and so does current. */
+void snapset_lineage_remove(SnapsetLedger *ledger, const SnapsetUuid *identity);
+
+/* Every parent and the current that name @from shall name @to. */
+void snapset_lineage_repoint(SnapsetLedger *ledger, const SnapsetUuid *from, const SnapsetUuid *to);
+
+/*
+ * Take out the records whose entries are gone from @image, re-pointing over them; for when a slot
+ * is full.
+ */
+void snapset_lineage_compact(SnapsetLedger *ledger, const SnapsetImage *image);

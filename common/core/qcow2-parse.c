@@ -1,0 +1,545 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* qcow2 header, header extensions and snapshot table, from bytes to values. */
+#include "common/core/qcow2-parse.h"
+
+#include <string.h>
+
+void
+snapset_qcow2_header_free(SnapsetQcow2Header *header)
+{
+    if (header == NULL)
+        return;
+    g_array_unref(header->extensions);
+    g_free(header);
+}
+
+#define malformed(error, ...) snapset_throw((error), SNAPSET_ERROR_MALFORMED, __VA_ARGS__)
+
+gboolean
+snapset_qcow2_has_magic(SnapsetBytes bytes)
+{
+    return bytes.size >= 4 && snapset_load_be32(bytes.data) == QCOW2_MAGIC;
+}
+
+static gboolean
+want(gsize wanted, gsize *ret_wanted, GError **error)
+{
+    *ret_wanted = wanted;
+    return snapset_throw(error, SNAPSET_ERROR_SHORT, "%" G_GSIZE_FORMAT " bytes are needed",
+                         wanted);
+}
+
+/* ---- fixed fields ---- */
+
+static gboolean
+load_fields(SnapsetBytes bytes, SnapsetQcow2Header *h, GError **error)
+{
+    const guint8 *at = bytes.data;
+
+    if (bytes.size < QCOW2_V2_HEADER_SIZE)
+        return malformed(error, "qcow2 header too short");
+    h->version = snapset_load_be32(at + QCOW2_AT_VERSION);
+    if (h->version != 2 && h->version != 3)
+        return malformed(error, "unsupported qcow2 version %u", h->version);
+    h->backing_offset = snapset_load_be64(at + QCOW2_AT_BACKING_OFFSET);
+    h->backing_length = snapset_load_be32(at + QCOW2_AT_BACKING_LENGTH);
+    h->cluster_bits = snapset_load_be32(at + QCOW2_AT_CLUSTER_BITS);
+    h->virtual_size = snapset_load_be64(at + QCOW2_AT_SIZE);
+    h->crypt_method = snapset_load_be32(at + QCOW2_AT_CRYPT_METHOD);
+    h->l1_size = snapset_load_be32(at + QCOW2_AT_L1_SIZE);
+    h->l1_offset = snapset_load_be64(at + QCOW2_AT_L1_OFFSET);
+    h->reftable_offset = snapset_load_be64(at + QCOW2_AT_REFTABLE_OFFSET);
+    h->reftable_clusters = snapset_load_be32(at + QCOW2_AT_REFTABLE_CLUSTERS);
+    h->snapshot_count = snapset_load_be32(at + QCOW2_AT_SNAPSHOT_COUNT);
+    h->snapshot_offset = snapset_load_be64(at + QCOW2_AT_SNAPSHOT_OFFSET);
+    h->refcount_order = QCOW2_REFCOUNT_ORDER_V2;
+    h->header_length = QCOW2_V2_HEADER_SIZE;
+    if (h->version == 2)
+        return TRUE;
+
+    if (bytes.size < QCOW2_V3_HEADER_SIZE_MIN)
+        return malformed(error, "qcow2 header too short");
+    h->incompatible = snapset_load_be64(at + QCOW2_AT_INCOMPATIBLE);
+    h->compatible = snapset_load_be64(at + QCOW2_AT_COMPATIBLE);
+    h->autoclear = snapset_load_be64(at + QCOW2_AT_AUTOCLEAR);
+    h->refcount_order = snapset_load_be32(at + QCOW2_AT_REFCOUNT_ORDER);
+    h->header_length = snapset_load_be32(at + QCOW2_AT_HEADER_LENGTH);
+    if (h->header_length < QCOW2_V3_HEADER_SIZE_MIN)
+        return malformed(error, "qcow2 header too short");
+    if (h->header_length > QCOW2_AT_COMPRESSION_TYPE && bytes.size > QCOW2_AT_COMPRESSION_TYPE)
+        h->compression_type = at[QCOW2_AT_COMPRESSION_TYPE];
+    return TRUE;
+}
+
+/* ---- checks, each one of QEMU's own (block/qcow2.c, qcow2_do_open) ---- */
+
+static gboolean
+check_features(const SnapsetQcow2Header *h, GError **error)
+{
+    guint64 unknown = h->incompatible & ~QCOW2_INCOMPATIBLE_KNOWN;
+    gboolean typed = h->incompatible & QCOW2_INCOMPATIBLE_COMPRESSION;
+
+    if (unknown != 0)
+        return malformed(error, "unsupported incompatible qcow2 features 0x%" G_GINT64_MODIFIER "x",
+                         unknown);
+    if (h->refcount_order > QCOW2_REFCOUNT_ORDER_MAX)
+        return malformed(error, "reference count entry width too large, may not exceed 64 bits");
+    if (h->compression_type > QCOW2_COMPRESSION_TYPE_MAX)
+        return malformed(error, "unknown compression type %u", h->compression_type);
+    if (typed != (h->compression_type != 0))
+        return malformed(error, "compression type %u and its feature bit disagree",
+                         h->compression_type);
+    if ((h->incompatible & QCOW2_INCOMPATIBLE_EXTENDED_L2) && h->cluster_bits < 14)
+        return malformed(error, "unsupported subcluster size %" G_GUINT64_FORMAT,
+                         h->cluster_size / 32);
+    if (h->crypt_method > QCOW2_CRYPT_METHOD_LUKS)
+        return malformed(error, "unsupported encryption method %u", h->crypt_method);
+    return TRUE;
+}
+
+/* As qcow2_validate_table(): @count entries, at most @bytes_max, starting on a cluster. */
+static gboolean
+check_table(const SnapsetQcow2Header *h, guint64 offset, guint64 count, guint64 entry_size,
+            guint64 bytes_max, const char *what, GError **error)
+{
+    if (count > bytes_max / entry_size)
+        return malformed(error, "%s too large", what);
+    if (offset > (guint64)G_MAXINT64 - count * entry_size || offset % h->cluster_size != 0)
+        return malformed(error, "%s offset invalid", what);
+    return TRUE;
+}
+
+static gboolean
+check_sizes(const SnapsetQcow2Header *h, guint64 file_size, GError **error)
+{
+    guint64 l2_entry = h->incompatible & QCOW2_INCOMPATIBLE_EXTENDED_L2 ? 16 : 8;
+    guint64 covered = h->cluster_size * (h->cluster_size / l2_entry); /* at most 2^39 */
+    guint64 l1_needed = h->virtual_size / covered + (h->virtual_size % covered != 0);
+
+    if (h->virtual_size > G_MAXINT64)
+        return malformed(error, "image is too big");
+    if (l1_needed > G_MAXINT32)
+        return malformed(error, "image is too big");
+    if (h->reftable_clusters > QCOW2_REFTABLE_BYTES_MAX / h->cluster_size)
+        return malformed(error, "reference count table too large");
+    if (h->reftable_clusters == 0)
+        return malformed(error, "image does not contain a reference count table");
+    if (!check_table(h, h->reftable_offset,
+                     h->reftable_clusters * (h->cluster_size / QCOW2_TABLE_ENTRY_SIZE),
+                     QCOW2_TABLE_ENTRY_SIZE, QCOW2_REFTABLE_BYTES_MAX, "reference count table",
+                     error))
+        return FALSE;
+    if (!check_table(h, h->snapshot_offset, h->snapshot_count, QCOW2_SNAPSHOT_HEADER_SIZE,
+                     QCOW2_SNAPSHOTS_MAX * QCOW2_SNAPSHOT_HEADER_SIZE, "snapshot table", error))
+        return FALSE;
+    if (!check_table(h, h->l1_offset, h->l1_size, QCOW2_TABLE_ENTRY_SIZE, QCOW2_L1_BYTES_MAX,
+                     "active L1 table", error))
+        return FALSE;
+    if (h->l1_size == 0 || h->l1_size < l1_needed)
+        return malformed(error, "L1 table is too small");
+    /* QEMU reads zeros past the end of the file, and so takes a truncated image for an empty one.
+     */
+    if (h->l1_offset + (guint64)h->l1_size * QCOW2_TABLE_ENTRY_SIZE > file_size)
+        return malformed(error, "active L1 table runs past the end of the file: image truncated");
+    if (h->reftable_offset >= file_size)
+        return malformed(error, "reference count table lies past the end of the file: "
+                                "image truncated");
+    return TRUE;
+}
+
+/* Where the extension area must end: at the backing file name, or at the cluster's end. */
+static guint64
+extension_area_end(const SnapsetQcow2Header *h)
+{
+    return h->backing_offset != 0 ? h->backing_offset : h->cluster_size;
+}
+
+static gboolean
+check_backing(const SnapsetQcow2Header *h, GError **error)
+{
+    if (h->backing_offset == 0)
+        return TRUE;
+    if (h->backing_offset > h->cluster_size)
+        return malformed(error, "invalid backing file offset");
+    if (h->backing_offset < h->header_length)
+        return malformed(error, "backing file name lies inside the header");
+    if (h->backing_length > QCOW2_BACKING_NAME_MAX ||
+        h->backing_length > h->cluster_size - h->backing_offset)
+        return malformed(error, "backing file name too long");
+    return TRUE;
+}
+
+/* Structures that QEMU reads happily on top of each other. */
+static gboolean
+check_overlap(const SnapsetQcow2Header *h, guint64 snapshot_bytes, GError **error)
+{
+    guint64 at = h->snapshot_offset;
+
+    if (snapset_ranges_overlap(at, snapshot_bytes, 0, h->cluster_size))
+        return malformed(error, "snapshot table overlaps the header");
+    if (snapset_ranges_overlap(at, snapshot_bytes, h->l1_offset,
+                               (guint64)h->l1_size * QCOW2_TABLE_ENTRY_SIZE))
+        return malformed(error, "snapshot table overlaps the active L1 table");
+    if (snapset_ranges_overlap(at, snapshot_bytes, h->reftable_offset,
+                               h->reftable_clusters * h->cluster_size))
+        return malformed(error, "snapshot table overlaps the reference count table");
+    return TRUE;
+}
+
+/* ---- extensions ---- */
+
+static gboolean
+check_crypto(SnapsetBytes data, const SnapsetQcow2Header *h, GError **error)
+{
+    if (h->crypt_method != QCOW2_CRYPT_METHOD_LUKS)
+        return malformed(error, "encryption header extension without LUKS encryption");
+    if (data.size != QCOW2_CRYPTO_EXTENSION_SIZE)
+        return malformed(error,
+                         "encryption header extension has %" G_GSIZE_FORMAT " bytes instead of 16",
+                         data.size);
+    if (snapset_load_be64(data.data) % h->cluster_size != 0)
+        return malformed(error, "encryption header offset is not a multiple of the cluster size");
+    return TRUE;
+}
+
+/* Section "Bitmaps extension": u32 count, u32 zero, u64 directory size, u64 directory offset. */
+static gboolean
+check_bitmaps(SnapsetBytes data, const SnapsetQcow2Header *h, GError **error)
+{
+    if (data.size != QCOW2_BITMAPS_EXTENSION_SIZE)
+        return malformed(error, "bitmaps extension has an invalid length");
+    guint32 count = snapset_load_be32(data.data);
+    if (count == 0 || count > QCOW2_BITMAPS_MAX)
+        return malformed(error, "bitmaps extension names %u bitmaps", count);
+    if (snapset_load_be32(data.data + 4) != 0)
+        return malformed(error, "bitmaps extension's reserved field is not zero");
+    if (snapset_load_be64(data.data + 8) > QCOW2_BITMAP_DIRECTORY_BYTES_MAX)
+        return malformed(error, "bitmap directory is too large");
+    if (snapset_load_be64(data.data + 16) % h->cluster_size != 0)
+        return malformed(error, "bitmap directory offset invalid");
+    return TRUE;
+}
+
+static gboolean
+check_extension(SnapsetBytes bytes, const SnapsetQcow2Extension *extension, SnapsetQcow2Header *h,
+                GError **error)
+{
+    SnapsetBytes data = {bytes.data + extension->data_offset, extension->length};
+
+    switch (extension->type) {
+    case QCOW2_EXTENSION_BACKING_FORMAT:
+        if (extension->length > QCOW2_BACKING_FORMAT_MAX)
+            return malformed(error, "backing format name of %u bytes is too long",
+                             extension->length);
+        return TRUE;
+    case QCOW2_EXTENSION_CRYPTO:
+        return check_crypto(data, h, error);
+    case QCOW2_EXTENSION_BITMAPS:
+        /* Without the auto-clear bit the bitmaps are stale, and QEMU passes over them. */
+        h->has_bitmaps = (h->autoclear & QCOW2_AUTOCLEAR_BITMAPS) != 0;
+        return check_bitmaps(data, h, error);
+    case QCOW2_EXTENSION_SSET:
+        h->sset_count++;
+        return TRUE;
+    default:
+        return TRUE;
+    }
+}
+
+static gboolean
+parse_extensions(SnapsetBytes bytes, SnapsetQcow2Header *h, gsize *ret_wanted, GError **error)
+{
+    guint64 end = extension_area_end(h);
+    guint64 at = h->header_length;
+
+    while (at < end) {
+        if (end - at < QCOW2_EXTENSION_HEADER_SIZE)
+            return malformed(error, "header extension too large");
+        if (!snapset_bytes_contain(bytes, at, QCOW2_EXTENSION_HEADER_SIZE))
+            return want(at + QCOW2_EXTENSION_HEADER_SIZE, ret_wanted, error);
+        SnapsetQcow2Extension extension = {
+            .type = snapset_load_be32(bytes.data + at),
+            .length = snapset_load_be32(bytes.data + at + 4),
+            .data_offset = at + QCOW2_EXTENSION_HEADER_SIZE,
+        };
+        if (extension.length > end - extension.data_offset)
+            return malformed(error, "header extension too large");
+        if (extension.type == QCOW2_EXTENSION_END) {
+            h->has_end_marker = TRUE;
+            h->end_marker_length = extension.length;
+            break;
+        }
+        if (!snapset_bytes_contain(bytes, extension.data_offset, extension.length))
+            return want(extension.data_offset + extension.length, ret_wanted, error);
+        if (!check_extension(bytes, &extension, h, error))
+            return FALSE;
+        g_array_append_val(h->extensions, extension);
+        at = extension.data_offset + ((extension.length + 7ull) & ~7ull);
+    }
+    h->extensions_end = MIN(at, end);
+    return TRUE;
+}
+
+static const SnapsetQcow2Extension *
+find_extension(const SnapsetQcow2Header *h, guint32 type)
+{
+    for (guint i = 0; i < h->extensions->len; i++) {
+        const SnapsetQcow2Extension *extension =
+            &g_array_index(h->extensions, SnapsetQcow2Extension, i);
+        if (extension->type == type)
+            return extension;
+    }
+    return NULL;
+}
+
+SnapsetQcow2Header *
+snapset_qcow2_parse_header(SnapsetBytes bytes, guint64 file_size, gsize *ret_wanted, GError **error)
+{
+    g_autoptr(SnapsetQcow2Header) h = g_new0(SnapsetQcow2Header, 1);
+    h->extensions = g_array_new(FALSE, FALSE, sizeof(SnapsetQcow2Extension));
+
+    if (!snapset_qcow2_has_magic(bytes)) {
+        snapset_throw(error, SNAPSET_ERROR_NOT_QCOW2, "image is not in qcow2 format");
+        return NULL;
+    }
+    if (!load_fields(bytes, h, error))
+        return NULL;
+    if (h->cluster_bits < QCOW2_CLUSTER_BITS_MIN || h->cluster_bits > QCOW2_CLUSTER_BITS_MAX) {
+        malformed(error, "unsupported cluster size 2^%u", h->cluster_bits);
+        return NULL;
+    }
+    h->cluster_size = G_GUINT64_CONSTANT(1) << h->cluster_bits;
+    if (h->header_length > h->cluster_size) {
+        malformed(error, "qcow2 header exceeds cluster size");
+        return NULL;
+    }
+    if (!check_features(h, error) || !check_backing(h, error))
+        return NULL;
+    /* QEMU writes no padding: a small image may end inside its first cluster's empty part. */
+    gsize wanted = 0;
+    if (!parse_extensions(bytes, h, &wanted, error)) {
+        if (wanted > file_size) {
+            g_clear_error(error);
+            malformed(error, "header extensions run past the end of the file");
+        } else if (wanted != 0) {
+            *ret_wanted = wanted;
+        }
+        return NULL;
+    }
+    h->sset = find_extension(h, QCOW2_EXTENSION_SSET);
+    if (h->crypt_method == QCOW2_CRYPT_METHOD_LUKS &&
+        find_extension(h, QCOW2_EXTENSION_CRYPTO) == NULL) {
+        malformed(error, "missing encryption header extension");
+        return NULL;
+    }
+    gsize needed = h->backing_offset + h->backing_length;
+    if (needed > bytes.size) {
+        if (needed > file_size)
+            malformed(error, "backing file name runs past the end of the file");
+        else
+            want(needed, ret_wanted, error);
+        return NULL;
+    }
+    if (!check_sizes(h, file_size, error))
+        return NULL;
+    return g_steal_pointer(&h);
+}
+
+/* ---- snapshot table ---- */
+
+gsize
+snapset_qcow2_snapshot_table_guess(guint32 count)
+{
+    return MIN((gsize)count * 128, QCOW2_SNAPSHOT_TABLE_BYTES_MAX);
+}
+
+static void
+load_extra(SnapsetBytes extra, const SnapsetQcow2Header *h, SnapsetQcow2Snapshot *snapshot)
+{
+    snapshot->disk_size = h->virtual_size;
+    snapshot->incomplete = h->version >= 3 && extra.size < QCOW2_SNAPSHOT_EXTRA_MIN_V3;
+    if (extra.size >= QCOW2_SNAPSHOT_EXTRA_AT_VM_STATE_SIZE + 8)
+        snapshot->vm_state_size =
+            snapset_load_be64(extra.data + QCOW2_SNAPSHOT_EXTRA_AT_VM_STATE_SIZE);
+    if (extra.size >= QCOW2_SNAPSHOT_EXTRA_AT_DISK_SIZE + 8)
+        snapshot->disk_size = snapset_load_be64(extra.data + QCOW2_SNAPSHOT_EXTRA_AT_DISK_SIZE);
+}
+
+/* Parse the entry at @at and set @ret_end behind it, without padding: QEMU does not pad the last.
+ */
+static gboolean
+parse_entry(SnapsetBytes table, guint64 at, const SnapsetQcow2Header *h,
+            SnapsetQcow2Snapshot *snapshot, guint64 *ret_end)
+{
+    SnapsetBytes head;
+
+    *ret_end = at + QCOW2_SNAPSHOT_HEADER_SIZE;
+    if (!snapset_bytes_run(table, at, QCOW2_SNAPSHOT_HEADER_SIZE, &head))
+        return FALSE;
+    guint32 extra_size = snapset_load_be32(head.data + QCOW2_SNAPSHOT_AT_EXTRA_SIZE);
+    guint16 id_size = snapset_load_be16(head.data + QCOW2_SNAPSHOT_AT_ID_LENGTH);
+    guint16 name_size = snapset_load_be16(head.data + QCOW2_SNAPSHOT_AT_NAME_LENGTH);
+    SnapsetBytes extra = {NULL, 0};
+    guint64 id_at = *ret_end + MIN(extra_size, QCOW2_SNAPSHOT_EXTRA_MAX + 1);
+
+    *ret_end = id_at + id_size + name_size;
+    if (extra_size > QCOW2_SNAPSHOT_EXTRA_MAX)
+        return FALSE;
+    if (!snapset_bytes_run(table, at + QCOW2_SNAPSHOT_HEADER_SIZE, extra_size, &extra) ||
+        !snapset_bytes_run(table, id_at, id_size, &snapshot->id) ||
+        !snapset_bytes_run(table, id_at + id_size, name_size, &snapshot->name))
+        return FALSE;
+    snapshot->l1_offset = snapset_load_be64(head.data + QCOW2_SNAPSHOT_AT_L1_OFFSET);
+    snapshot->l1_size = snapset_load_be32(head.data + QCOW2_SNAPSHOT_AT_L1_SIZE);
+    snapshot->date_sec = snapset_load_be32(head.data + QCOW2_SNAPSHOT_AT_DATE_SEC);
+    snapshot->date_nsec = snapset_load_be32(head.data + QCOW2_SNAPSHOT_AT_DATE_NSEC);
+    snapshot->vm_clock_nsec = snapset_load_be64(head.data + QCOW2_SNAPSHOT_AT_VM_CLOCK);
+    snapshot->vm_state_size = snapset_load_be32(head.data + QCOW2_SNAPSHOT_AT_VM_STATE_SIZE);
+    load_extra(extra, h, snapshot);
+    return TRUE;
+}
+
+/* Why an entry that could not be parsed could not: broken, or not all of it read yet. */
+static gboolean
+entry_error(SnapsetBytes table, guint64 at, guint64 end, guint index, guint64 available,
+            gsize *ret_wanted, GError **error)
+{
+    SnapsetBytes head;
+
+    if (snapset_bytes_run(table, at, QCOW2_SNAPSHOT_HEADER_SIZE, &head) &&
+        snapset_load_be32(head.data + QCOW2_SNAPSHOT_AT_EXTRA_SIZE) > QCOW2_SNAPSHOT_EXTRA_MAX)
+        return malformed(error, "too much extra metadata in snapshot table entry %u", index);
+    if (end > QCOW2_SNAPSHOT_TABLE_BYTES_MAX)
+        return malformed(error, "snapshot table is too big");
+    if (end > available)
+        return malformed(error, "snapshot table entry %u runs past the end of the file", index);
+    return want(end, ret_wanted, error);
+}
+
+GArray *
+snapset_qcow2_parse_snapshots(SnapsetBytes table, const SnapsetQcow2Header *header,
+                              guint64 file_size, gsize *ret_wanted, GError **error)
+{
+    g_autoptr(GArray) snapshots = g_array_new(FALSE, TRUE, sizeof(SnapsetQcow2Snapshot));
+    guint64 available =
+        header->snapshot_offset < file_size ? file_size - header->snapshot_offset : 0;
+    guint64 at = 0;
+    guint64 end = 0;
+
+    for (guint i = 0; i < header->snapshot_count; i++) {
+        SnapsetQcow2Snapshot snapshot = {0};
+        if (!parse_entry(table, at, header, &snapshot, &end)) {
+            entry_error(table, at, end, i, available, ret_wanted, error);
+            return NULL;
+        }
+        g_array_append_val(snapshots, snapshot);
+        at = (end + 7) & ~7ull;
+    }
+    if (end > QCOW2_SNAPSHOT_TABLE_BYTES_MAX) {
+        malformed(error, "snapshot table is too big");
+        return NULL;
+    }
+    if (!check_overlap(header, end, error))
+        return NULL;
+    return g_steal_pointer(&snapshots);
+}
+
+/* ---- the header QEMU itself would write ---- */
+
+/* block/qcow2.c, qcow2_update_header(): what 7.2 and 10.0 both write. */
+static const struct {
+    guint8 kind, bit;
+    const char *name;
+} qemu_features[] = {
+    {0, 0, "dirty bit"},        {0, 1, "corrupt bit"},         {0, 2, "external data file"},
+    {0, 3, "compression type"}, {0, 4, "extended L2 entries"}, {1, 0, "lazy refcounts"},
+    {2, 0, "bitmaps"},          {2, 1, "raw external data"},
+};
+
+static gboolean
+feature_table_is_qemus(SnapsetBytes data)
+{
+    if (data.size != G_N_ELEMENTS(qemu_features) * QCOW2_FEATURE_NAME_SIZE)
+        return FALSE;
+    for (gsize i = 0; i < G_N_ELEMENTS(qemu_features); i++) {
+        guint8 row[QCOW2_FEATURE_NAME_SIZE] = {qemu_features[i].kind, qemu_features[i].bit};
+        memcpy(row + 2, qemu_features[i].name, strlen(qemu_features[i].name));
+        if (memcmp(data.data + i * sizeof row, row, sizeof row) != 0)
+            return FALSE;
+    }
+    return TRUE;
+}
+
+/* The place of an extension in the order QEMU writes; 0 for one it would not write. */
+static int
+canonical_rank(guint32 type)
+{
+    static const guint32 order[] = {
+        QCOW2_EXTENSION_BACKING_FORMAT, QCOW2_EXTENSION_CRYPTO, QCOW2_EXTENSION_FEATURE_TABLE,
+        QCOW2_EXTENSION_BITMAPS,        QCOW2_EXTENSION_SSET,
+    };
+    for (gsize i = 0; i < G_N_ELEMENTS(order); i++) {
+        if (order[i] == type)
+            return (int)i + 1;
+    }
+    return 0;
+}
+
+static gboolean
+extensions_are_canonical(SnapsetBytes bytes, const SnapsetQcow2Header *h)
+{
+    int last = 0;
+    guint64 at = QCOW2_V3_HEADER_SIZE;
+    gboolean has_table = FALSE;
+
+    for (guint i = 0; i < h->extensions->len; i++) {
+        const SnapsetQcow2Extension *extension =
+            &g_array_index(h->extensions, SnapsetQcow2Extension, i);
+        int rank = canonical_rank(extension->type);
+        SnapsetBytes data;
+        SnapsetBytes padding;
+        guint64 padded = (extension->length + 7ull) & ~7ull;
+        if (rank <= last || extension->data_offset != at + QCOW2_EXTENSION_HEADER_SIZE)
+            return FALSE;
+        if (!snapset_bytes_run(bytes, extension->data_offset, extension->length, &data) ||
+            !snapset_bytes_run(bytes, extension->data_offset + extension->length,
+                               padded - extension->length, &padding) ||
+            !snapset_bytes_are_zero(padding))
+            return FALSE;
+        if (extension->type == QCOW2_EXTENSION_FEATURE_TABLE) {
+            has_table = TRUE;
+            if (!feature_table_is_qemus(data))
+                return FALSE;
+        }
+        last = rank;
+        at = extension->data_offset + padded;
+    }
+    /* QEMU leaves the table out where clusters are small (block/qcow2.c). */
+    return has_table == (h->cluster_size > 4096) && at == h->extensions_end;
+}
+
+gboolean
+snapset_qcow2_header_is_canonical(SnapsetBytes bytes, const SnapsetQcow2Header *h)
+{
+    SnapsetBytes padding;
+    guint64 name_at = (guint64)h->extensions_end + QCOW2_EXTENSION_HEADER_SIZE;
+    guint64 end = name_at + h->backing_length;
+
+    if (h->version != 3 || h->header_length != QCOW2_V3_HEADER_SIZE || h->sset_count > 1)
+        return FALSE;
+    if (!h->has_end_marker || h->end_marker_length != 0)
+        return FALSE;
+    if (h->backing_offset != 0 && h->backing_offset != name_at)
+        return FALSE;
+    if (h->backing_offset == 0 && h->backing_length != 0)
+        return FALSE;
+    if (!snapset_bytes_run(bytes, QCOW2_AT_COMPRESSION_TYPE + 1, 7, &padding) ||
+        !snapset_bytes_are_zero(padding))
+        return FALSE;
+    /* What QEMU would overwrite with zeros must be zero already, as far as has been read. */
+    guint64 tail_end = MIN(bytes.size, h->cluster_size);
+    if (end > tail_end || !snapset_bytes_run(bytes, end, tail_end - end, &padding) ||
+        !snapset_bytes_are_zero(padding))
+        return FALSE;
+    return extensions_are_canonical(bytes, h);
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * qcow2 header, header extensions and snapshot table, from bytes to values.
+ *
+ * What QEMU refuses is refused here with the same meaning; what QEMU reads on silently (a table
+ * that runs past the end of the file, one that overlaps the header) is refused too.
+ *
+ *     snapset_qcow2_parse_header(first bytes) -> SnapsetQcow2Header
+ *     snapset_qcow2_parse_snapshots(table bytes, header) -> entries
+ *
+ * Both fail with SNAPSET_ERROR_SHORT when the bytes given end too early though the file goes on,
+ * and say how many they want.
+ */
+#pragma once
+
+#include "common/core/bytes.h"
+#include "common/core/error.h"
+#include "common/core/qcow2-format.h"
+
+/* A header extension; offsets from the start of the file. */
+typedef struct {
+    guint32 type;
+    guint32 length;      /* of the data, without padding */
+    guint32 data_offset; /* of the data; the type stands 8 bytes before it */
+} SnapsetQcow2Extension;
+
+/* Only the first SSET extension is kept in @sset; a second one is counted. */
+typedef struct {
+    guint32 version;
+    guint32 cluster_bits;
+    guint64 cluster_size; /* bytes */
+    guint64 virtual_size; /* bytes */
+    guint32 crypt_method;
+    guint64 l1_offset;
+    guint32 l1_size; /* entries */
+    guint64 reftable_offset;
+    guint32 reftable_clusters;
+    guint32 snapshot_count;
+    guint64 snapshot_offset;
+    guint64 incompatible, compatible, autoclear;
+    guint32 refcount_order;
+    guint32 header_length;
+    guint8 compression_type;
+    guint64 backing_offset; /* 0: no backing file */
+    guint32 backing_length;
+
+    GArray *extensions;     /* of SnapsetQcow2Extension, in file order, without the end marker */
+    guint32 extensions_end; /* where the end marker stands, or where the area ends without one */
+    gboolean has_end_marker;
+    guint32 end_marker_length;         /* the length field of the end marker; QEMU writes 0 */
+    const SnapsetQcow2Extension *sset; /* borrowed from @extensions; NULL: none */
+    guint sset_count;
+    gboolean has_bitmaps;
+} SnapsetQcow2Header;
+
+void snapset_qcow2_header_free(SnapsetQcow2Header *header);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(SnapsetQcow2Header, snapset_qcow2_header_free)
+
+/* TRUE when @bytes begin with the qcow2 magic. */
+gboolean snapset_qcow2_has_magic(SnapsetBytes bytes);
+
+/*
+ * Parse the header and its extensions out of the first @bytes of a file of @file_size bytes.
+ *
+ * Returns NULL with SNAPSET_ERROR_NOT_QCOW2, SNAPSET_ERROR_MALFORMED, or SNAPSET_ERROR_SHORT and
+ * then @ret_wanted is how many bytes from the start of the file are needed (at most a cluster).
+ */
+SnapsetQcow2Header *snapset_qcow2_parse_header(SnapsetBytes bytes, guint64 file_size,
+                                               gsize *ret_wanted, GError **error);
+
+/* One row of the snapshot table; the strings are borrowed from the table's bytes. */
+typedef struct {
+    guint64 l1_offset;
+    guint32 l1_size;
+    SnapsetBytes id;
+    SnapsetBytes name;
+    guint32 date_sec, date_nsec;
+    guint64 vm_clock_nsec;
+    guint64 vm_state_size; /* bytes */
+    guint64 disk_size;     /* bytes; the header's virtual size when the entry has none */
+    gboolean incomplete;   /* version 3, but without the extra data the specification demands */
+} SnapsetQcow2Snapshot;
+
+/*
+ * Parse all rows. @table are the bytes at the header's snapshot_offset.
+ *
+ * Returns a GArray of SnapsetQcow2Snapshot, or NULL with SNAPSET_ERROR_MALFORMED, or with
+ * SNAPSET_ERROR_SHORT and the number of table bytes wanted in @ret_wanted.
+ */
+GArray *snapset_qcow2_parse_snapshots(SnapsetBytes table, const SnapsetQcow2Header *header,
+                                      guint64 file_size, gsize *ret_wanted, GError **error);
+
+/* How many table bytes hold @count entries of usual length: a first guess for reading. */
+gsize snapset_qcow2_snapshot_table_guess(guint32 count);
+
+/*
+ * TRUE when QEMU 7.2 to 10.0 would write exactly this header: known extensions in QEMU's order,
+ * its feature name table, ours the one unknown extension and last, the backing file name right
+ * after the end marker, nothing else (FORMAT.md, "The seal"). @bytes start at the file's start
+ * and must hold all of that. Only then may the seal be set.
+ */
+gboolean snapset_qcow2_header_is_canonical(SnapsetBytes bytes, const SnapsetQcow2Header *header);

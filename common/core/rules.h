@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The rules (DESIGN.md, section 5) as pure functions of what the images hold and what is asked.
+ * Each adds what it finds to the report. What only the host knows (locks, space) is added by
+ * common/ops.
+ */
+#pragma once
+
+#include "common/core/catalog.h"
+#include "common/core/report.h"
+
+/* The most bytes a tag may have; QEMU cuts longer ones silently. */
+#define SNAPSET_TAG_MAX 255
+
+/* Everything that can be said of the set as it stands. */
+void snapset_rules_check(const SnapsetCatalog *catalog, SnapsetReport *report);
+
+/* May a snapshot called @tag be taken of all images? */
+void snapset_rules_create(const SnapsetCatalog *catalog, const char *tag, SnapsetReport *report);
+
+/* May @snapshot be applied to all images? */
+void snapset_rules_apply(const SnapsetCatalog *catalog, const SnapsetSnapshot *snapshot,
+                         SnapsetReport *report);
+
+/* May @snapshot be deleted from all images? */
+void snapset_rules_delete(const SnapsetCatalog *catalog, const SnapsetSnapshot *snapshot,
+                          SnapsetReport *report);
+
+/* May all entries called @tag be declared one moment? */
+void snapset_rules_adopt(const SnapsetCatalog *catalog, const char *tag, SnapsetReport *report);
+
+/* Do all images stand at the same point of the lineage? */
+void snapset_rules_current(const SnapsetCatalog *catalog, SnapsetReport *report);
+
+/* Is @tag one that may be given at all: tag-empty, tag-invalid, tag-numeric? */
+void snapset_rules_tag(const SnapsetCatalog *catalog, const char *tag, SnapsetReport *report);
+
+/* The identity-collision of all snapshots that share @tag. */
+void snapset_rules_collision(const SnapsetCatalog *catalog, const char *tag, SnapsetReport *report);
