@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Files: descriptors, whole reads and writes, the folders of our state. */
+#include "common/io/file.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void
+snapset_close(SnapsetFd fd)
+{
+    int saved = errno;
+    if (fd >= 0)
+        close(fd);
+    errno = saved;
+}
+
+gboolean
+snapset_file_status(int fd, SnapsetFileStatus *ret_status, GError **error)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return snapset_throw_errno(error, errno, "cannot stat");
+    SnapsetFileStatus status = {
+        .device = st.st_dev,
+        .inode = st.st_ino,
+        .size = st.st_size,
+        .mtime = st.st_mtim.tv_sec * G_USEC_PER_SEC + st.st_mtim.tv_nsec / 1000,
+        .is_regular = S_ISREG(st.st_mode),
+        .is_block = S_ISBLK(st.st_mode),
+    };
+    if (status.is_block) {
+        off_t end = lseek(fd, 0, SEEK_END);
+        if (end < 0)
+            return snapset_throw_errno(error, errno, "cannot find the size of the device");
+        status.device = st.st_rdev;
+        status.inode = 0;
+        status.size = end;
+    }
+    *ret_status = status;
+    return TRUE;
+}
+
+gboolean
+snapset_pread(int fd, void *buffer, gsize size, guint64 offset, gsize *ret_read, GError **error)
+{
+    gsize done = 0;
+
+    if (offset > (guint64)G_MAXINT64 - size) { /* past any end */
+        *ret_read = 0;
+        return TRUE;
+    }
+    while (done < size) {
+        gssize got = pread(fd, (guint8 *)buffer + done, size - done, offset + done);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return snapset_throw_errno(error, errno, "cannot read");
+        if (got == 0)
+            break;
+        done += got;
+    }
+    *ret_read = done;
+    return TRUE;
+}
+
+gboolean
+snapset_pwrite_synced(int fd, GBytes *bytes, guint64 offset, GError **error)
+{
+    gsize size = 0;
+    const guint8 *data = g_bytes_get_data(bytes, &size);
+
+    while (size > 0) {
+        gssize put = pwrite(fd, data, size, offset);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put < 0)
+            return snapset_throw_errno(error, errno, "cannot write");
+        data += put;
+        offset += put;
+        size -= put;
+    }
+    if (fdatasync(fd) < 0)
+        return snapset_throw_errno(error, errno, "cannot write to disk");
+    return TRUE;
+}
+
+char *
+snapset_state_dir(gboolean create, GError **error)
+{
+    const char *named = g_getenv("SNAPSHOT_SET_STATE_DIR");
+    g_autofree char *dir = NULL;
+
+    if (named != NULL && *named != '\0')
+        dir = g_strdup(named);
+    else if (geteuid() == 0)
+        dir = g_strdup(SNAPSET_SYSTEM_STATE_DIR);
+    else
+        dir = g_build_filename(g_get_user_state_dir(), "snapshot-set", NULL);
+    if (create && g_mkdir_with_parents(dir, 0700) < 0) {
+        snapset_throw_errno(error, errno, "cannot make the state folder '%s'", dir);
+        return NULL;
+    }
+    return g_steal_pointer(&dir);
+}

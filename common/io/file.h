@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Files: descriptors that close themselves, whole reads and writes, and the folders of our state.
+ *
+ * snapset_pwrite_synced() is the one place that writes into an image.
+ */
+#pragma once
+
+#include <gio/gio.h>
+
+#include "common/core/bytes.h"
+#include "common/core/error.h"
+
+/* A descriptor that g_auto(SnapsetFd) closes; start with -1. */
+typedef int SnapsetFd;
+
+/* Close, keeping errno; -1 is nothing to close. */
+void snapset_close(SnapsetFd fd);
+G_DEFINE_AUTO_CLEANUP_FREE_FUNC(SnapsetFd, snapset_close, -1)
+
+/* Take the descriptor out of a g_auto variable. */
+static inline int
+snapset_steal_fd(SnapsetFd *fd)
+{
+    int stolen = *fd;
+    *fd = -1;
+    return stolen;
+}
+
+/* What tells two names of one file apart: a block device is known by its number. */
+typedef struct {
+    guint64 device, inode;
+    guint64 size; /* bytes; of a block device too */
+    gint64 mtime; /* microseconds since 1970 */
+    gboolean is_regular, is_block;
+} SnapsetFileStatus;
+
+/* fstat(), and the size of a block device. FALSE with SNAPSET_ERROR_FAILED. */
+gboolean snapset_file_status(int fd, SnapsetFileStatus *ret_status, GError **error);
+
+/* Read @size bytes at @offset, or fewer at the end of the file: *ret_read says how many. */
+gboolean snapset_pread(int fd, void *buffer, gsize size, guint64 offset, gsize *ret_read,
+                       GError **error);
+
+/* Write all of @bytes at @offset and return once they are on disk (fdatasync). */
+gboolean snapset_pwrite_synced(int fd, GBytes *bytes, guint64 offset, GError **error);
+
+/*
+ * The folder of our state: $SNAPSHOT_SET_STATE_DIR, else /var/lib/snapshot-set for root, else the
+ * user's own. Made when missing if @create. Caller frees; NULL on failure.
+ */
+char *snapset_state_dir(gboolean create, GError **error);
