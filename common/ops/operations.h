@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The operations over a set, one file each: all images or none.
+ *
+ * The caller has loaded the set with the access named here, after snapset_recover(). Each
+ * operation judges everything first; when a rule denies it, it fails with SNAPSET_ERROR_REFUSED
+ * before anything was changed, and set->report says why. With @dry_run it stops there, TRUE. When
+ * it fails later, all images are as they were, or the error is SNAPSET_ERROR_PENDING and a journal
+ * is left for snapset_recover(). After success the set is loaded anew.
+ */
+#pragma once
+
+#include "common/core/selector.h"
+#include "common/ops/set.h"
+
+/*
+ * Take a snapshot called @tag of every image; @description may be NULL. The new snapshot's
+ * identity is put into *ret_identity. Access: SNAPSET_FOR_RECORDING.
+ */
+gboolean snapset_create(SnapsetSet *set, const char *tag, const char *description, gboolean dry_run,
+                        SnapsetUuid *ret_identity, GError **error);
+
+/*
+ * Apply the snapshot that @selector names; with @save_tag (NULL: no) take a snapshot of that name
+ * of every image first. Access: SNAPSET_FOR_WRITING, or _RECORDING with @save_tag.
+ */
+gboolean snapset_apply(SnapsetSet *set, const char *selector, const char *save_tag,
+                       gboolean dry_run, SnapsetUuid *ret_identity, GError **error);
+
+/* One snapshot that was deleted. */
+typedef struct {
+    SnapsetUuid identity;
+    char *tag;
+} SnapsetDeleted;
+
+void snapset_deleted_free(SnapsetDeleted *deleted);
+
+/*
+ * Delete the snapshot that @selector names; with @children also all that descend from it, else
+ * these move to its parent. *ret_deleted is an array of SnapsetDeleted *; caller unrefs. A deletion
+ * that has begun cannot be undone, by QEMU's nature: it is finished by snapset_recover().
+ * Access: SNAPSET_FOR_WRITING.
+ */
+gboolean snapset_delete(SnapsetSet *set, const char *selector, gboolean children, gboolean dry_run,
+                        GPtrArray **ret_deleted, GError **error);
+
+/* Give all entries of the tag that @selector names one recorded identity. _FOR_RECORDING. */
+gboolean snapset_adopt(SnapsetSet *set, const char *selector, gboolean dry_run,
+                       SnapsetUuid *ret_identity, GError **error);
+
+/* Record that the images belong together as they stand: a new root. _FOR_RECORDING. */
+gboolean snapset_accept(SnapsetSet *set, gboolean dry_run, GError **error);
+
+/* Change the record of the snapshot that @selector names. Access: SNAPSET_FOR_RECORDING. */
+gboolean snapset_protect(SnapsetSet *set, const char *selector, gboolean protect, gboolean dry_run,
+                         SnapsetUuid *ret_identity, GError **error);
+gboolean snapset_describe(SnapsetSet *set, const char *selector, const char *text, gboolean dry_run,
+                          SnapsetUuid *ret_identity, GError **error);
+
+/* Add every violation of the set to its report. Access: SNAPSET_FOR_READING. */
+void snapset_check(SnapsetSet *set);
+
+/* Write damaged records anew. Access: SNAPSET_FOR_REPAIRING. */
+gboolean snapset_repair(SnapsetSet *set, gboolean dry_run, GError **error);
+
+/*
+ * Finish or undo interrupted operations: those on an image of @sources, or all (NULL). TRUE when
+ * none is left. *ret_count is how many there were; @notes (of char *, may be NULL) is told what was
+ * done. FALSE with SNAPSET_ERROR_PENDING when one cannot be recovered now.
+ */
+gboolean snapset_recover(GPtrArray *sources, gboolean dry_run, guint *ret_count, GPtrArray *notes,
+                         GError **error);
+
+/* A random identity. */
+SnapsetUuid snapset_new_identity(void);
+
+/*
+ * Write new ledgers and nothing else: @after holds a GBytes * or NULL for each image of the set.
+ */
+gboolean snapset_stamp_set(SnapsetSet *set, const char *operation, GPtrArray *after,
+                           GError **error);

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Finishing or undoing what a crash interrupted. */
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/core/format.h"
+#include "common/ops/engine.h"
+#include "common/ops/operations.h"
+
+static void G_GNUC_PRINTF(2, 3) note(GPtrArray *notes, const char *format, ...)
+{
+    va_list args;
+
+    if (notes == NULL)
+        return;
+    va_start(args, format);
+    g_ptr_array_add(notes, g_strdup_vprintf(format, args));
+    va_end(args);
+}
+
+/* An image that was removed, or that another file stands in for, needs nothing any more. */
+static gboolean
+is_gone(const SnapsetJournalImage *image)
+{
+    struct stat st;
+
+    if (stat(image->path, &st) < 0)
+        return errno == ENOENT || errno == ENOTDIR;
+    /* Device numbers need not survive a restart of the host; inode numbers do. */
+    return S_ISREG(st.st_mode) && st.st_ino != image->inode;
+}
+
+/* Open and lock every image of the journal that still exists; drop the others from it. */
+static gboolean
+open_images(SnapsetJournal *journal, GPtrArray *sources, GPtrArray *handles, GPtrArray *notes,
+            GError **error)
+{
+    for (guint i = 0; i < journal->images->len;) {
+        const SnapsetJournalImage *image = journal->images->pdata[i];
+        g_autofree char *name = snapset_format_quoted(image->path);
+        if (is_gone(image)) {
+            note(notes, "%s is no longer there, and is left out", name);
+            g_ptr_array_remove_index(journal->images, i);
+            continue;
+        }
+        SnapsetSource *source =
+            snapset_source_new(image->options != NULL ? image->options : image->path, NULL,
+                               image->options != NULL, error);
+        if (source == NULL)
+            return FALSE;
+        g_ptr_array_add(sources, source);
+        g_free(source->path); /* options may name the file relative to another folder */
+        source->path = g_strdup(image->path);
+        SnapsetHandle *handle = snapset_handle_open(source, error);
+        if (handle == NULL) {
+            g_prefix_error(error, "%s: ", name);
+            return FALSE;
+        }
+        g_ptr_array_add(handles, handle);
+        i++;
+    }
+    return TRUE;
+}
+
+static gboolean
+carry_out(SnapsetJournal *journal, const SnapsetQemuTools *tools, GPtrArray *notes, GError **error)
+{
+    g_autoptr(GPtrArray) sources =
+        g_ptr_array_new_with_free_func((GDestroyNotify)snapset_source_free);
+    g_autoptr(GPtrArray) handles =
+        g_ptr_array_new_with_free_func((GDestroyNotify)snapset_handle_free);
+    SnapsetEngine engine = {
+        .journal = journal, .handles = handles, .tools = tools, .is_recovery = TRUE};
+    gboolean finish = journal->phase == SNAPSET_PHASE_FINISH;
+
+    if (!open_images(journal, sources, handles, notes, error))
+        return FALSE;
+    if (!(finish ? snapset_engine_finish(&engine, error) : snapset_engine_undo(&engine, error)))
+        return FALSE;
+    note(notes, "'%s' of %u images: %s", journal->operation, journal->images->len,
+         finish ? "finished" : "undone");
+    return snapset_journal_remove(journal, error);
+}
+
+static gboolean
+recover_one(const SnapsetJournal *seen, gboolean dry_run, guint *count, GPtrArray *notes,
+            GError **error)
+{
+    g_autoptr(GError) failure = NULL;
+    g_autoptr(SnapsetJournal) journal = snapset_journal_claim(seen, &failure);
+
+    if (g_error_matches(failure, SNAPSET_ERROR, SNAPSET_ERROR_LOCKED)) {
+        note(notes, "%s", failure->message); /* its images are locked too */
+        return TRUE;
+    }
+    if (failure != NULL) {
+        g_propagate_error(error, g_steal_pointer(&failure));
+        return FALSE;
+    }
+    if (journal == NULL)
+        return TRUE;
+    (*count)++;
+    if (dry_run) {
+        note(notes, "'%s' of %u images would be %s", journal->operation, journal->images->len,
+             journal->phase == SNAPSET_PHASE_FINISH ? "finished" : "undone");
+        return TRUE;
+    }
+    g_autoptr(SnapsetQemuTools) tools = snapset_qemu_tools_new(journal->objects, error);
+    if (tools != NULL && carry_out(journal, tools, notes, &failure))
+        return TRUE;
+    if (failure == NULL)
+        return FALSE;
+    return snapset_throw(error, SNAPSET_ERROR_PENDING,
+                         "the interrupted '%s' cannot be recovered now: %s", journal->operation,
+                         failure->message);
+}
+
+static gboolean
+concerns_any(const SnapsetJournal *journal, GPtrArray *sources)
+{
+    for (guint i = 0; i < sources->len; i++) {
+        const SnapsetSource *source = sources->pdata[i];
+        struct stat st;
+        if (source->path == NULL || stat(source->path, &st) < 0)
+            continue;
+        gboolean block = S_ISBLK(st.st_mode);
+        if (snapset_journal_concerns(journal, source->path, block ? st.st_rdev : st.st_dev,
+                                     block ? 0 : st.st_ino))
+            return TRUE;
+    }
+    return FALSE;
+}
+
+gboolean
+snapset_recover(GPtrArray *sources, gboolean dry_run, guint *ret_count, GPtrArray *notes,
+                GError **error)
+{
+    g_autoptr(GPtrArray) journals = snapset_journal_scan(error);
+
+    *ret_count = 0;
+    if (journals == NULL)
+        return FALSE;
+    for (guint i = 0; i < journals->len; i++) {
+        if (sources != NULL && !concerns_any(journals->pdata[i], sources))
+            continue;
+        if (!recover_one(journals->pdata[i], dry_run, ret_count, notes, error))
+            return FALSE;
+    }
+    return TRUE;
+}

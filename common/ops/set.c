@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A set of images, loaded. */
+#include "common/ops/set.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/core/format.h"
+#include "common/core/lineage.h"
+#include "common/core/stamp-plan.h"
+#include "common/io/image-info.h"
+#include "common/io/image-read.h"
+#include "common/io/journal.h"
+#include "common/io/lock.h"
+
+/* ---- handles ---- */
+
+static SnapsetHandle *
+handle_new(const SnapsetSource *source)
+{
+    SnapsetHandle *handle = g_new0(SnapsetHandle, 1);
+    handle->source = source;
+    handle->fd = -1;
+    return handle;
+}
+
+void
+snapset_handle_free(SnapsetHandle *handle)
+{
+    if (handle == NULL)
+        return;
+    g_free(handle->path);
+    snapset_close(handle->fd);
+    g_free(handle);
+}
+
+/* Resolve the path once; from then on no link may stand in its place. */
+static gboolean
+open_for_writing(SnapsetHandle *handle, GError **error)
+{
+    g_autofree char *resolved = NULL;
+    char *path = realpath(handle->source->path, NULL);
+
+    if (path == NULL)
+        return snapset_throw_errno(error, errno, "cannot open");
+    resolved = g_strdup(path);
+    free(path);
+    handle->fd = open(resolved, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (handle->fd < 0)
+        return snapset_throw_errno(error, errno, "cannot open for writing");
+    SnapsetFileStatus status;
+    if (!snapset_file_status(handle->fd, &status, error))
+        return FALSE;
+    handle->is_block = status.is_block;
+    handle->path = g_steal_pointer(&resolved);
+    return TRUE;
+}
+
+SnapsetHandle *
+snapset_handle_open(const SnapsetSource *source, GError **error)
+{
+    g_autoptr(SnapsetHandle) handle = handle_new(source);
+
+    if (!open_for_writing(handle, error) || !snapset_lock_image(handle->fd, error))
+        return NULL;
+    return g_steal_pointer(&handle);
+}
+
+SnapsetQemuTarget
+snapset_handle_target(const SnapsetHandle *handle)
+{
+    return (SnapsetQemuTarget){handle->path, handle->source->options, handle->is_block};
+}
+
+/* ---- the set ---- */
+
+SnapsetSet *
+snapset_set_new(GPtrArray *sources, SnapsetQemuTools *tools, const SnapsetVerdicts *verdicts)
+{
+    SnapsetSet *set = g_new0(SnapsetSet, 1);
+    set->sources = sources;
+    set->tools = tools;
+    set->handles = g_ptr_array_new_with_free_func((GDestroyNotify)snapset_handle_free);
+    set->images = g_ptr_array_new_with_free_func((GDestroyNotify)snapset_image_free);
+    set->report = snapset_report_new(verdicts);
+    set->notes = g_ptr_array_new_with_free_func(g_free);
+    return set;
+}
+
+void
+snapset_set_free(SnapsetSet *set)
+{
+    if (set == NULL)
+        return;
+    snapset_catalog_free(set->catalog);
+    g_ptr_array_unref(set->images);
+    g_ptr_array_unref(set->handles);
+    g_ptr_array_unref(set->sources);
+    snapset_report_free(set->report);
+    snapset_qemu_tools_free(set->tools);
+    g_ptr_array_unref(set->notes);
+    g_free(set);
+}
+
+const SnapsetHandle *
+snapset_set_handle(const SnapsetSet *set, guint index)
+{
+    return set->handles->pdata[index];
+}
+
+const SnapsetImage *
+snapset_set_image(const SnapsetSet *set, guint index)
+{
+    return set->images->pdata[index];
+}
+
+void
+snapset_set_note(SnapsetSet *set, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    g_ptr_array_add(set->notes, g_strdup_vprintf(format, args));
+    va_end(args);
+}
+
+static gboolean
+name_error(GError **error, const SnapsetSource *source)
+{
+    g_autofree char *quoted = snapset_format_quoted(source->name);
+    g_prefix_error(error, "%s: ", quoted);
+    return FALSE;
+}
+
+/* ---- reading ---- */
+
+/* Read natively what can be; leave NULL where qemu-img has to be asked. */
+static gboolean
+read_natively(SnapsetSet *set, guint index, GError **error)
+{
+    const SnapsetSource *source = set->sources->pdata[index];
+    const SnapsetHandle *handle = set->handles->pdata[index];
+    g_autoptr(GError) failure = NULL;
+    SnapsetImage *image = NULL;
+
+    if (source->path == NULL || (source->format != NULL && strcmp(source->format, "qcow2") != 0))
+        return TRUE;
+    if (handle->fd >= 0)
+        image = snapset_image_read_fd(handle->fd, source->name, NULL, &failure);
+    else
+        image = snapset_image_read(source->path, source->name, &failure);
+    if (image == NULL && !(g_error_matches(failure, SNAPSET_ERROR, SNAPSET_ERROR_NOT_QCOW2) &&
+                           source->format == NULL)) {
+        g_propagate_error(error, g_steal_pointer(&failure));
+        return name_error(error, source);
+    }
+    set->images->pdata[index] = image;
+    return TRUE;
+}
+
+/* All images that are still NULL, at once. */
+static gboolean
+ask_qemu_img(SnapsetSet *set, GError **error)
+{
+    g_autoptr(GPtrArray) children =
+        g_ptr_array_new_with_free_func((GDestroyNotify)snapset_child_free);
+    guint next = 0;
+
+    for (guint i = 0; i < set->images->len; i++) {
+        if (set->images->pdata[i] == NULL)
+            g_ptr_array_add(children, snapset_qemu_describe(set->tools, set->sources->pdata[i]));
+    }
+    snapset_children_run(children, -1, NULL, NULL);
+    for (guint i = 0; i < set->images->len; i++) {
+        const SnapsetSource *source = set->sources->pdata[i];
+        if (set->images->pdata[i] != NULL)
+            continue;
+        set->images->pdata[i] =
+            snapset_image_from_info(children->pdata[next++], source->name, error);
+        if (set->images->pdata[i] == NULL)
+            return name_error(error, source);
+    }
+    return TRUE;
+}
+
+static guint
+hash_file(gconstpointer key)
+{
+    const SnapsetImage *image = key;
+    return g_int64_hash(&image->inode) ^ g_int64_hash(&image->device);
+}
+
+static gboolean
+equal_file(gconstpointer a, gconstpointer b)
+{
+    const SnapsetImage *left = a;
+    const SnapsetImage *right = b;
+    return left->inode == right->inode && left->device == right->device;
+}
+
+/* The same image twice, by two names or by two hard links, is no set. */
+static gboolean
+check_distinct(const SnapsetSet *set, GError **error)
+{
+    g_autoptr(GHashTable) seen = g_hash_table_new(hash_file, equal_file);
+
+    for (guint i = 0; i < set->images->len; i++) {
+        const SnapsetImage *image = snapset_set_image(set, i);
+        if (!image->is_local)
+            continue;
+        const SnapsetImage *first = g_hash_table_lookup(seen, image);
+        if (first != NULL)
+            return snapset_throw(error, SNAPSET_ERROR_USAGE, "'%s' and '%s' are the same image",
+                                 first->filename, image->filename);
+        g_hash_table_add(seen, (gpointer)image);
+    }
+    return TRUE;
+}
+
+gboolean
+snapset_set_reload(SnapsetSet *set, GError **error)
+{
+    gboolean all_native = TRUE;
+
+    g_clear_pointer(&set->catalog, snapset_catalog_free);
+    g_ptr_array_set_size(set->images, 0);
+    g_ptr_array_set_size(set->images, set->sources->len);
+    for (guint i = 0; i < set->sources->len; i++) {
+        if (!read_natively(set, i, error))
+            return FALSE;
+        all_native &= set->images->pdata[i] != NULL;
+    }
+    if (!all_native && set->tools == NULL)
+        set->tools = snapset_qemu_tools_new(NULL, error);
+    if (!all_native && (set->tools == NULL || !ask_qemu_img(set, error)))
+        return FALSE;
+    if (!check_distinct(set, error))
+        return FALSE;
+    set->catalog = snapset_catalog_new(set->images);
+    return TRUE;
+}
+
+/* ---- what stands in the way ---- */
+
+static void
+report_pending(SnapsetSet *set, const SnapsetJournal *journal)
+{
+    g_autoptr(GPtrArray) names = g_ptr_array_new();
+
+    for (guint i = 0; i < set->images->len; i++) {
+        const SnapsetImage *image = snapset_set_image(set, i);
+        const char *path = snapset_set_handle(set, i)->path;
+        if (image->is_local && snapset_journal_concerns(journal, path != NULL ? path : "",
+                                                        image->device, image->inode))
+            g_ptr_array_add(names, image->filename);
+    }
+    if (names->len == 0)
+        return;
+    g_autofree char *list = snapset_format_names(names);
+    snapset_report_add(set->report, SNAPSET_RULE_OPERATION_PENDING, NULL, names,
+                       g_strdup("qemu-img snapshot-set recover"),
+                       "'%s' of %s was interrupted, or is still running", journal->operation, list);
+}
+
+/* A journal that cannot be read is reported too: it may be about these images. */
+static void
+check_pending(SnapsetSet *set)
+{
+    g_autoptr(GError) failure = NULL;
+    g_autoptr(GPtrArray) journals = snapset_journal_scan(&failure);
+
+    if (journals == NULL)
+        snapset_report_add(set->report, SNAPSET_RULE_OPERATION_PENDING, NULL, NULL, NULL, "%s",
+                           failure->message);
+    for (guint i = 0; journals != NULL && i < journals->len; i++)
+        report_pending(set, journals->pdata[i]);
+}
+
+static void
+report_image(SnapsetSet *set, guint index, SnapsetRule rule, const char *hint, const char *what)
+{
+    const SnapsetSource *source = set->sources->pdata[index];
+    g_autofree char *name = snapset_format_escaped(source->name);
+    snapset_report_add_image(set->report, rule, NULL, source->name, g_strdup(hint), "%s: %s", name,
+                             what);
+}
+
+/* Lock image @index; what cannot be locked is reported, and read without a lock. */
+static gboolean
+open_handle(SnapsetSet *set, guint index, GError **error)
+{
+    SnapsetHandle *handle = set->handles->pdata[index];
+    g_autoptr(GError) failure = NULL;
+
+    if (handle->source->path == NULL)
+        return TRUE;
+    if (!open_for_writing(handle, error))
+        return name_error(error, handle->source);
+    if (snapset_lock_image(handle->fd, &failure))
+        return TRUE;
+    snapset_close(handle->fd);
+    handle->fd = -1;
+    report_image(set, index, SNAPSET_RULE_IMAGE_LOCKED,
+                 "shut the machine down, or wait for the program that uses the image",
+                 failure->message);
+    return TRUE;
+}
+
+static void
+check_writable(SnapsetSet *set, guint index, gboolean needs_record)
+{
+    const SnapsetImage *image = snapset_set_image(set, index);
+    g_autoptr(GError) failure = NULL;
+
+    if (image->header != NULL && image->header->crypt_method != 0 && set->tools != NULL &&
+        set->tools->objects->len == 0) {
+        report_image(set, index, SNAPSET_RULE_IMAGE_UNSUPPORTED,
+                     "--object secret,id=KEY,file=FILE --image-opts "
+                     "driver=qcow2,encrypt.key-secret=KEY,file.filename=IMAGE",
+                     "it is encrypted, and QEMU needs its key");
+        return;
+    }
+    if (image->ledger_state == SNAPSET_LEDGER_DAMAGED && image->header->sset_count == 1)
+        report_image(set, index, SNAPSET_RULE_RECORD_DAMAGED,
+                     "qemu-img snapshot-set check --repair IMAGE...",
+                     "its record is damaged; recorded identities and parents are lost");
+    if (snapset_stamp_is_possible(image, &failure))
+        return;
+    if (!g_error_matches(failure, SNAPSET_ERROR, SNAPSET_ERROR_NO_ROOM))
+        report_image(set, index, SNAPSET_RULE_IMAGE_UNSUPPORTED, NULL, failure->message);
+    else if (needs_record)
+        report_image(set, index, SNAPSET_RULE_NO_ROOM,
+                     "convert the image to one of larger clusters (qemu-img convert)",
+                     failure->message);
+}
+
+gboolean
+snapset_set_load(SnapsetSet *set, SnapsetAccess access, GError **error)
+{
+    for (guint i = 0; i < set->sources->len; i++) {
+        g_ptr_array_add(set->handles, handle_new(set->sources->pdata[i]));
+        if (access != SNAPSET_FOR_READING && !open_handle(set, i, error))
+            return FALSE;
+    }
+    if (!snapset_set_reload(set, error))
+        return FALSE;
+    check_pending(set);
+    if (access == SNAPSET_FOR_READING || access == SNAPSET_FOR_REPAIRING)
+        return TRUE;
+    for (guint i = 0; i < set->images->len; i++)
+        check_writable(set, i, access == SNAPSET_FOR_RECORDING);
+    return TRUE;
+}
+
+/* ---- ledgers ---- */
+
+SnapsetLedger *
+snapset_set_ledger(const SnapsetSet *set, guint index)
+{
+    const SnapsetImage *image = snapset_set_image(set, index);
+    return image->ledger != NULL ? snapset_ledger_copy(image->ledger) : snapset_ledger_new();
+}
+
+GBytes *
+snapset_set_encode(SnapsetSet *set, guint index, SnapsetLedger *ledger, gboolean is_needed)
+{
+    const SnapsetImage *image = snapset_set_image(set, index);
+    g_autoptr(GError) failure = NULL;
+
+    if (!snapset_stamp_fits(image, ledger, NULL))
+        snapset_lineage_compact(ledger, image);
+    if (snapset_stamp_fits(image, ledger, &failure))
+        return snapset_ledger_encode(ledger, SNAPSET_SLOT_SIZE_MAX, NULL);
+    if (is_needed && g_error_matches(failure, SNAPSET_ERROR, SNAPSET_ERROR_NO_ROOM))
+        report_image(set, index, SNAPSET_RULE_NO_ROOM, "delete snapshots that are no longer needed",
+                     failure->message);
+    return NULL;
+}
