@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* apply: all images go back to a snapshot. */
+#include "qemu-img-plugin/commands.h"
+#include "qemu-img-plugin/print.h"
+
+gboolean
+snapset_cmd_apply(SnapsetOptions *options, GError **error)
+{
+    SnapsetAccess access =
+        options->save_current != NULL ? SNAPSET_FOR_RECORDING : SNAPSET_FOR_WRITING;
+    SnapsetUuid identity = snapset_uuid_nil;
+
+    if (!snapset_options_open(options, access, error) ||
+        !snapset_apply(options->set, options->operands[0], options->save_current, options->dry_run,
+                       &identity, error))
+        return FALSE;
+    snapset_print_snapshot(options, "applied", &identity);
+    return TRUE;
+}

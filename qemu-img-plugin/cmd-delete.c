@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* delete: snapshots go from all images. */
+#include "common/core/format.h"
+#include "qemu-img-plugin/commands.h"
+#include "qemu-img-plugin/print.h"
+
+gboolean
+snapset_cmd_delete(SnapsetOptions *options, GError **error)
+{
+    g_autoptr(GPtrArray) deleted = NULL;
+
+    if (!snapset_options_open(options, SNAPSET_FOR_WRITING, error) ||
+        !snapset_delete(options->set, options->operands[0], options->children, options->dry_run,
+                        &deleted, error))
+        return FALSE;
+    for (guint i = 0; i < deleted->len; i++) {
+        const SnapsetDeleted *one = deleted->pdata[i];
+        char uuid[SNAPSET_UUID_SHORT_DIGITS + 1];
+        g_autofree char *tag = snapset_format_quoted(one->tag);
+        snapset_uuid_format_short(&one->identity, uuid);
+        snapset_print_result(options, "deleted snapshot %s (%s)", tag, uuid);
+    }
+    return TRUE;
+}

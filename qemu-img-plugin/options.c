@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The command line. */
+#include "qemu-img-plugin/options.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/ops/operations.h"
+#include "common/ops/policy-file.h"
+#include "qemu-img-plugin/print.h"
+
+/* What GOption fills in as text, to be looked at afterwards. */
+typedef struct {
+    char *output;
+    char **objects;
+    char **allow;
+    char **rest;
+} Raw;
+
+static void
+raw_clear(Raw *raw)
+{
+    g_free(raw->output);
+    g_strfreev(raw->objects);
+    g_strfreev(raw->allow);
+    g_strfreev(raw->rest);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Raw, raw_clear)
+
+static void
+add_options(GOptionContext *context, SnapsetOptions *o, Raw *raw)
+{
+    SnapsetTakes takes = o->command->takes;
+    const char *outputs = takes & SNAPSET_TAKES_DRAWINGS ? "human|json|dot|svg" : "human|json";
+    const GOptionEntry shared[] = {
+        {"format", 'f', 0, G_OPTION_ARG_STRING, &o->format, "format of all images", "FMT"},
+        {"image-opts", 0, 0, G_OPTION_ARG_NONE, &o->image_opts, "images are option strings", NULL},
+        {"object", 0, 0, G_OPTION_ARG_STRING_ARRAY, &raw->objects, "a QEMU object, for keys",
+         "OBJECTDEF"},
+        {"output", 0, 0, G_OPTION_ARG_STRING, &raw->output, "how to print", outputs},
+        {"quiet", 'q', 0, G_OPTION_ARG_NONE, &o->quiet, "print errors only", NULL},
+        {"allow", 0, 0, G_OPTION_ARG_STRING_ARRAY, &raw->allow, "only warn about that rule",
+         "RULE"},
+        {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &raw->rest, NULL, NULL},
+        {NULL},
+    };
+    const struct {
+        SnapsetTakes takes;
+        gboolean unless;
+        GOptionEntry entry;
+    } own[] = {
+        {SNAPSET_WRITES,
+         TRUE,
+         {"force-share", 'U', 0, G_OPTION_ARG_NONE, &o->force_share,
+          "read images in use (always done)", NULL}},
+        {SNAPSET_WRITES,
+         FALSE,
+         {"dry-run", 0, 0, G_OPTION_ARG_NONE, &o->dry_run, "judge, and change nothing", NULL}},
+        {SNAPSET_WRITES,
+         FALSE,
+         {"progress", 'p', 0, G_OPTION_ARG_NONE, &o->progress, "show progress", NULL}},
+        {SNAPSET_TAKES_ALL,
+         FALSE,
+         {"all", 0, 0, G_OPTION_ARG_NONE, &o->all, "incomplete snapshots too", NULL}},
+        {SNAPSET_TAKES_REPAIR,
+         FALSE,
+         {"repair", 0, 0, G_OPTION_ARG_NONE, &o->repair, "repair what can be", NULL}},
+        {SNAPSET_TAKES_DESCRIPTION,
+         FALSE,
+         {"description", 0, 0, G_OPTION_ARG_STRING, &o->description, "a text to keep", "TEXT"}},
+        {SNAPSET_TAKES_SAVE_CURRENT,
+         FALSE,
+         {"save-current", 0, 0, G_OPTION_ARG_FILENAME, &o->save_current,
+          "take a snapshot of the state before", "TAG"}},
+        {SNAPSET_TAKES_CHILDREN,
+         FALSE,
+         {"children", 0, 0, G_OPTION_ARG_NONE, &o->children, "its descendants too", NULL}},
+    };
+
+    g_option_context_add_main_entries(context, shared, NULL);
+    for (gsize i = 0; i < G_N_ELEMENTS(own); i++) {
+        const GOptionEntry one[] = {own[i].entry, {NULL}};
+        if (((takes & own[i].takes) != 0) != own[i].unless)
+            g_option_context_add_main_entries(context, one, NULL);
+    }
+}
+
+static gboolean
+parse_output(SnapsetOptions *o, const char *text, GError **error)
+{
+    static const char *const names[] = {"human", "json", "dot", "svg"};
+    gsize known = o->command->takes & SNAPSET_TAKES_DRAWINGS ? 4 : 2;
+
+    if (text == NULL)
+        return TRUE;
+    for (gsize i = 0; i < known; i++) {
+        if (strcmp(names[i], text) == 0) {
+            o->output = i;
+            return TRUE;
+        }
+    }
+    return snapset_throw(error, SNAPSET_ERROR_USAGE, "--output cannot be '%s' here", text);
+}
+
+/* Policy first, where going on has a meaning for this command; then --allow. */
+static gboolean
+parse_allow(SnapsetOptions *o, char **allow, GError **error)
+{
+    g_autofree char *complaint = NULL;
+    SnapsetPolicy policy = snapset_policy_load(NULL, &complaint);
+
+    if (complaint != NULL)
+        snapset_print_warning("%s", complaint);
+    for (guint rule = 0; rule < SNAPSET_RULE_COUNT; rule++) {
+        if (o->command->allowable & 1u << rule)
+            o->verdicts.of[rule] = policy.verdicts.of[rule];
+    }
+    for (guint i = 0; allow != NULL && allow[i] != NULL; i++) {
+        SnapsetRule rule;
+        if (!snapset_rule_parse(allow[i], &rule))
+            return snapset_throw(error, SNAPSET_ERROR_USAGE, "there is no rule '%s'", allow[i]);
+        if (!(o->command->allowable & 1u << rule))
+            return snapset_throw(error, SNAPSET_ERROR_USAGE,
+                                 "'%s' cannot go on against the rule '%s'", o->command->name,
+                                 allow[i]);
+        o->verdicts.of[rule] = SNAPSET_WARN;
+    }
+    return TRUE;
+}
+
+static gboolean
+parse_operands(SnapsetOptions *o, Raw *raw, GError **error)
+{
+    guint count = raw->rest != NULL ? g_strv_length(raw->rest) : 0;
+    gboolean needs_image = !(o->command->takes & SNAPSET_TAKES_NO_IMAGE);
+
+    if (count < o->command->operand_count + needs_image)
+        return snapset_throw(error, SNAPSET_ERROR_USAGE, "expecting %s%sIMAGE...",
+                             o->command->operands, *o->command->operands != '\0' ? " " : "");
+    o->operands = g_steal_pointer(&raw->rest);
+    if (o->operands == NULL)
+        o->operands = g_new0(char *, 1);
+    return TRUE;
+}
+
+gboolean
+snapset_options_parse(SnapsetOptions *options, const SnapsetCommand *command, int argc, char **argv,
+                      GError **error)
+{
+    g_autofree char *parameters =
+        g_strdup_printf("%s%s%s", command->operands, *command->operands != '\0' ? " " : "",
+                        command->takes & SNAPSET_TAKES_NO_IMAGE ? "[IMAGE...]" : "IMAGE...");
+    g_autoptr(GOptionContext) context = g_option_context_new(parameters);
+    g_autoptr(GError) failure = NULL;
+    g_auto(Raw) raw = {0};
+    g_auto(GStrv) arguments = g_new0(char *, argc + 1);
+    g_autofree char *name = g_strdup_printf("qemu-img snapshot-set %s", command->name);
+
+    options->command = command;
+    options->objects = g_ptr_array_new_with_free_func(g_free);
+    g_option_context_set_summary(context, command->summary);
+    add_options(context, options, &raw);
+    for (int i = 0; i < argc; i++)
+        arguments[i] = g_strdup(i == 0 ? name : argv[i]);
+    g_set_prgname(name);
+    if (!g_option_context_parse_strv(context, &arguments, &failure))
+        return snapset_throw(error, SNAPSET_ERROR_USAGE, "%s", failure->message);
+    for (guint i = 0; raw.objects != NULL && raw.objects[i] != NULL; i++)
+        g_ptr_array_add(options->objects, g_strdup(raw.objects[i]));
+    return parse_output(options, raw.output, error) && parse_allow(options, raw.allow, error) &&
+           parse_operands(options, &raw, error);
+}
+
+void
+snapset_options_clear(SnapsetOptions *options)
+{
+    g_free(options->format);
+    g_free(options->description);
+    g_free(options->save_current);
+    g_clear_pointer(&options->objects, g_ptr_array_unref);
+    g_strfreev(options->operands);
+    snapset_set_free(options->set);
+}
+
+GPtrArray *
+snapset_options_sources(const SnapsetOptions *options, GError **error)
+{
+    g_autoptr(GPtrArray) sources =
+        g_ptr_array_new_with_free_func((GDestroyNotify)snapset_source_free);
+
+    for (char **name = options->operands + options->command->operand_count; *name != NULL; name++) {
+        SnapsetSource *source =
+            snapset_source_new(*name, options->format, options->image_opts, error);
+        if (source == NULL)
+            return NULL;
+        g_ptr_array_add(sources, source);
+    }
+    return g_steal_pointer(&sources);
+}
+
+static void
+show_progress(guint done, guint total, gpointer data)
+{
+    fprintf(stderr, "    (%.2f/100%%)%c", 100.0 * done / total, done == total ? '\n' : '\r');
+    fflush(stderr);
+}
+
+static gboolean
+recover_first(const SnapsetOptions *options, GPtrArray *sources, GError **error)
+{
+    g_autoptr(GPtrArray) notes = g_ptr_array_new_with_free_func(g_free);
+    guint count = 0;
+    gboolean recovered = snapset_recover(sources, options->dry_run, &count, notes, error);
+
+    for (guint i = 0; count > 0 && i < notes->len; i++)
+        snapset_print_warning("an interrupted operation: %s", (char *)notes->pdata[i]);
+    return recovered;
+}
+
+gboolean
+snapset_options_open(SnapsetOptions *options, SnapsetAccess access, GError **error)
+{
+    g_autoptr(GPtrArray) sources = snapset_options_sources(options, error);
+    g_autoptr(SnapsetQemuTools) tools = NULL;
+
+    if (sources == NULL)
+        return FALSE;
+    if (access != SNAPSET_FOR_READING && !recover_first(options, sources, error))
+        return FALSE;
+    if (access != SNAPSET_FOR_READING || options->objects->len > 0) {
+        tools = snapset_qemu_tools_new(options->objects, error);
+        if (tools == NULL)
+            return FALSE;
+    }
+    options->set =
+        snapset_set_new(g_steal_pointer(&sources), g_steal_pointer(&tools), &options->verdicts);
+    if (options->progress)
+        options->set->progress = show_progress;
+    return snapset_set_load(options->set, access, error);
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The command line: what all commands share, and what each has of its own. */
+#pragma once
+
+#include "common/ops/set.h"
+
+typedef enum {
+    SNAPSET_OUTPUT_HUMAN,
+    SNAPSET_OUTPUT_JSON,
+    SNAPSET_OUTPUT_DOT,
+    SNAPSET_OUTPUT_SVG,
+} SnapsetOutput;
+
+/* Options that only some commands take. */
+typedef enum {
+    SNAPSET_TAKES_ALL = 1 << 0,
+    SNAPSET_TAKES_REPAIR = 1 << 1,
+    SNAPSET_TAKES_DESCRIPTION = 1 << 2,
+    SNAPSET_TAKES_SAVE_CURRENT = 1 << 3,
+    SNAPSET_TAKES_CHILDREN = 1 << 4,
+    SNAPSET_TAKES_DRAWINGS = 1 << 5, /* --output=dot|svg */
+    SNAPSET_TAKES_NO_IMAGE = 1 << 6, /* images may be left out */
+    SNAPSET_WRITES = 1 << 7,         /* takes --dry-run and -p, and no -U */
+} SnapsetTakes;
+
+typedef struct SnapsetOptions SnapsetOptions;
+
+typedef struct {
+    const char *name;
+    const char *operands; /* before the images, as in the synopsis; "" : none */
+    const char *summary;
+    guint operand_count;
+    SnapsetTakes takes;
+    guint32 allowable; /* bit 1 << rule: --allow RULE has a meaning here */
+    gboolean (*run)(SnapsetOptions *options, GError **error);
+} SnapsetCommand;
+
+#define SNAPSET_MAY(rule) (1u << SNAPSET_RULE_##rule)
+
+/* What the command line said. */
+struct SnapsetOptions {
+    const SnapsetCommand *command;
+    char *format;
+    gboolean force_share, quiet, progress, image_opts, dry_run;
+    gboolean all, repair, children;
+    char *description, *save_current;
+    SnapsetOutput output;
+    GPtrArray *objects;       /* of char * */
+    SnapsetVerdicts verdicts; /* policy and --allow together */
+    char **operands;          /* operand_count of them, then the images */
+    SnapsetSet *set;          /* once opened */
+};
+
+/* Parse; FALSE with SNAPSET_ERROR_USAGE. --help is answered here, and ends the program. */
+gboolean snapset_options_parse(SnapsetOptions *options, const SnapsetCommand *command, int argc,
+                               char **argv, GError **error);
+void snapset_options_clear(SnapsetOptions *options);
+
+/* The images as sources; NULL with SNAPSET_ERROR_USAGE. Caller unrefs. */
+GPtrArray *snapset_options_sources(const SnapsetOptions *options, GError **error);
+
+/*
+ * Load the images into options->set; for writing, recover first what a crash left of them.
+ * Returns FALSE with an error; what rules have to say is in the set's report.
+ */
+gboolean snapset_options_open(SnapsetOptions *options, SnapsetAccess access, GError **error);
