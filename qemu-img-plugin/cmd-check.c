@@ -43,7 +43,7 @@ snapset_cmd_check(SnapsetOptions *options, GError **error)
 {
     if (options->repair && !repair(options, error))
         return FALSE;
-    if (!snapset_options_open(options, SNAPSET_FOR_READING, error))
+    if (!snapset_options_open(options, SNAPSET_FOR_CHECKING, error))
         return FALSE;
     SnapsetSet *set = options->set;
     snapset_check(set);

@@ -226,9 +226,10 @@ snapset_options_open(SnapsetOptions *options, SnapsetAccess access, GError **err
 
     if (sources == NULL)
         return FALSE;
-    if (access != SNAPSET_FOR_READING && !recover_first(options, sources, error))
+    gboolean writing = access != SNAPSET_FOR_READING && access != SNAPSET_FOR_CHECKING;
+    if (writing && !recover_first(options, sources, error))
         return FALSE;
-    if (access != SNAPSET_FOR_READING || options->objects->len > 0) {
+    if (writing || options->objects->len > 0) {
         tools = snapset_qemu_tools_new(options->objects, error);
         if (tools == NULL)
             return FALSE;

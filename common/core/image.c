@@ -62,6 +62,8 @@ snapset_image_finish(SnapsetImage *image)
 {
     if (image->ledger == NULL || image->ledger->records->len == 0)
         return;
+    if (image->entries->len == 0)
+        return;
     g_autoptr(GHashTable) by_binding = g_hash_table_new(g_int64_hash, g_int64_equal);
     for (guint i = 0; i < image->ledger->records->len; i++) {
         SnapsetRecord *record = image->ledger->records->pdata[i];

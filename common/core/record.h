@@ -90,6 +90,14 @@ SnapsetLedgerState snapset_ledger_read(SnapsetBytes payload, SnapsetLedger **ret
                                        guint32 *ret_slot_size, guint *ret_slot);
 
 /*
+ * The same out of the first bytes of a payload of @length bytes, looking only at the slot with the
+ * higher sequence. FALSE, with everything untouched, when these bytes do not hold it or it is not
+ * valid: then the whole payload has to be read.
+ */
+gboolean snapset_ledger_read_newest(SnapsetBytes payload, gsize length, SnapsetLedger **ret_ledger,
+                                    guint32 *ret_slot_size, guint *ret_slot);
+
+/*
  * The slot's bytes in use, at most @slot_size; SNAPSET_ERROR_NO_ROOM when they are more.
  * A tag or description too long for its length field is SNAPSET_ERROR_FAILED.
  */

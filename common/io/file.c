@@ -45,23 +45,18 @@ snapset_file_status(int fd, SnapsetFileStatus *ret_status, GError **error)
 gboolean
 snapset_pread(int fd, void *buffer, gsize size, guint64 offset, gsize *ret_read, GError **error)
 {
-    gsize done = 0;
+    gssize got;
 
     if (offset > (guint64)G_MAXINT64 - size) { /* past any end */
         *ret_read = 0;
         return TRUE;
     }
-    while (done < size) {
-        gssize got = pread(fd, (guint8 *)buffer + done, size - done, offset + done);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return snapset_throw_errno(error, errno, "cannot read");
-        if (got == 0)
-            break;
-        done += got;
-    }
-    *ret_read = done;
+    do {
+        got = pread(fd, buffer, size, offset);
+    } while (got < 0 && errno == EINTR);
+    if (got < 0)
+        return snapset_throw_errno(error, errno, "cannot read");
+    *ret_read = got;
     return TRUE;
 }
 

@@ -38,7 +38,10 @@ typedef struct {
 /* fstat(), and the size of a block device. FALSE with SNAPSET_ERROR_FAILED. */
 gboolean snapset_file_status(int fd, SnapsetFileStatus *ret_status, GError **error);
 
-/* Read @size bytes at @offset, or fewer at the end of the file: *ret_read says how many. */
+/*
+ * Read @size bytes at @offset, or fewer: *ret_read says how many. Fewer means the end of the file
+ * on any local disk; who depends on it asks once more for what is missing.
+ */
 gboolean snapset_pread(int fd, void *buffer, gsize size, guint64 offset, gsize *ret_read,
                        GError **error);
 

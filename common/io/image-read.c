@@ -12,9 +12,13 @@
 #define SETTLED_SECONDS 10
 #define TRIES 3
 
+/* Enough for both slot headers of a full-size record and for some 70 records in the second. */
+#define FIRST_BYTES (20 * 1024)
+
 /* The bytes of one reading, and what they were found to be. */
 typedef struct {
     int fd;
+    SnapsetReadDepth depth;
     SnapsetFileStatus status;
     GByteArray *head;  /* from the start of the file */
     GByteArray *table; /* from @table_offset */
@@ -41,7 +45,9 @@ fill(int fd, GByteArray *bytes, gsize size, guint64 offset, GError **error)
 static gboolean
 fetch(Reading *reading, GError **error)
 {
-    if (!fill(reading->fd, reading->head, SNAPSET_HEADER_BYTES, 0, error))
+    gsize size = reading->depth == SNAPSET_READ_NEWEST ? FIRST_BYTES : SNAPSET_HEADER_BYTES;
+
+    if (!fill(reading->fd, reading->head, size, 0, error))
         return FALSE;
     SnapsetBytes head = {reading->head->data, reading->head->len};
     g_byte_array_set_size(reading->table, 0);
@@ -124,21 +130,44 @@ add_entries(SnapsetImage *image, GArray *snapshots)
     }
 }
 
-static void
-add_ledger(SnapsetImage *image, SnapsetBytes head)
+static gboolean
+read_newest(SnapsetImage *image, SnapsetBytes head)
 {
-    const SnapsetQcow2Header *header = image->header;
+    const SnapsetQcow2Extension *sset = image->header->sset;
     SnapsetBytes payload;
 
-    if (header->sset == NULL)
-        return;
-    if (header->sset_count > 1 ||
-        !snapset_bytes_run(head, header->sset->data_offset, header->sset->length, &payload)) {
-        image->ledger_state = SNAPSET_LEDGER_DAMAGED;
-        return;
-    }
-    image->ledger_state =
-        snapset_ledger_read(payload, &image->ledger, &image->slot_size, &image->ledger_slot);
+    if (head.size <= sset->data_offset ||
+        !snapset_bytes_run(head, sset->data_offset,
+                           MIN(sset->length, head.size - sset->data_offset), &payload) ||
+        !snapset_ledger_read_newest(payload, sset->length, &image->ledger, &image->slot_size,
+                                    &image->ledger_slot))
+        return FALSE;
+    image->ledger_state = SNAPSET_LEDGER_GOOD;
+    return TRUE;
+}
+
+static gboolean
+add_ledger(SnapsetImage *image, Reading *reading, GError **error)
+{
+    const SnapsetQcow2Extension *sset = image->header->sset;
+    SnapsetBytes head = {reading->head->data, reading->head->len};
+    SnapsetBytes payload;
+
+    if (sset == NULL)
+        return TRUE;
+    if (image->header->sset_count == 1 && reading->depth == SNAPSET_READ_NEWEST &&
+        read_newest(image, head))
+        return TRUE;
+    gsize end = (gsize)sset->data_offset + sset->length;
+    if (head.size < end && !fill(reading->fd, reading->head, end, 0, error))
+        return FALSE;
+    head = (SnapsetBytes){reading->head->data, reading->head->len};
+    image->ledger_state = SNAPSET_LEDGER_DAMAGED;
+    if (image->header->sset_count == 1 &&
+        snapset_bytes_run(head, sset->data_offset, sset->length, &payload))
+        image->ledger_state =
+            snapset_ledger_read(payload, &image->ledger, &image->slot_size, &image->ledger_slot);
+    return TRUE;
 }
 
 static SnapsetImage *
@@ -162,7 +191,8 @@ parse(Reading *reading, const char *filename, GError **error)
     image->inode = reading->status.inode;
     image->sealed = (header->autoclear & QCOW2_AUTOCLEAR_SEAL) != 0;
     add_entries(image, snapshots);
-    add_ledger(image, head);
+    if (!add_ledger(image, reading, error))
+        return NULL;
     snapset_image_finish(image);
     return g_steal_pointer(&image);
 }
@@ -211,11 +241,12 @@ read_settled(Reading *reading, const char *filename, GError **error)
 }
 
 SnapsetImage *
-snapset_image_read_fd(int fd, const char *filename, GBytes **ret_header, GError **error)
+snapset_image_read_fd(int fd, const char *filename, SnapsetReadDepth depth, GBytes **ret_header,
+                      GError **error)
 {
     g_autoptr(GByteArray) head = g_byte_array_new();
     g_autoptr(GByteArray) table = g_byte_array_new();
-    Reading reading = {.fd = fd, .head = head, .table = table};
+    Reading reading = {.fd = fd, .depth = depth, .head = head, .table = table};
     g_autoptr(SnapsetImage) image = read_settled(&reading, filename, error);
 
     if (image == NULL)
@@ -228,7 +259,7 @@ snapset_image_read_fd(int fd, const char *filename, GBytes **ret_header, GError 
 }
 
 SnapsetImage *
-snapset_image_read(const char *path, const char *filename, GError **error)
+snapset_image_read(const char *path, const char *filename, SnapsetReadDepth depth, GError **error)
 {
     g_auto(SnapsetFd) fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 
@@ -236,5 +267,5 @@ snapset_image_read(const char *path, const char *filename, GError **error)
         snapset_throw_errno(error, errno, "cannot open");
         return NULL;
     }
-    return snapset_image_read_fd(fd, filename, NULL, error);
+    return snapset_image_read_fd(fd, filename, depth, NULL, error);
 }

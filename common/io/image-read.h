@@ -8,6 +8,11 @@
 #include "common/core/image.h"
 #include "common/io/file.h"
 
+typedef enum {
+    SNAPSET_READ_NEWEST,   /* of the record only the copy that counts, if it is whole */
+    SNAPSET_READ_THOROUGH, /* both copies, so that damage to the other one is seen too */
+} SnapsetReadDepth;
+
 /*
  * Read the image open as @fd, calling it @filename. NULL with SNAPSET_ERROR_NOT_QCOW2,
  * SNAPSET_ERROR_MALFORMED, SNAPSET_ERROR_CHANGING (three times in a row it changed while it was
@@ -16,8 +21,9 @@
  * *ret_header are the first bytes of the file, up to the smaller of the cluster size and
  * SNAPSET_HEADER_BYTES, for snapset_stamp_plan_new(); NULL: not wanted. Caller unrefs.
  */
-SnapsetImage *snapset_image_read_fd(int fd, const char *filename, GBytes **ret_header,
-                                    GError **error);
+SnapsetImage *snapset_image_read_fd(int fd, const char *filename, SnapsetReadDepth depth,
+                                    GBytes **ret_header, GError **error);
 
 /* Open @path for reading, without waiting for anything, and read it. */
-SnapsetImage *snapset_image_read(const char *path, const char *filename, GError **error);
+SnapsetImage *snapset_image_read(const char *path, const char *filename, SnapsetReadDepth depth,
+                                 GError **error);

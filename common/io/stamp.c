@@ -8,7 +8,8 @@ gboolean
 snapset_stamp(int fd, SnapsetLedger *ledger, gboolean seal, GError **error)
 {
     g_autoptr(GBytes) header = NULL;
-    g_autoptr(SnapsetImage) image = snapset_image_read_fd(fd, "", &header, error);
+    g_autoptr(SnapsetImage) image =
+        snapset_image_read_fd(fd, "", SNAPSET_READ_THOROUGH, &header, error);
 
     if (image == NULL)
         return FALSE;

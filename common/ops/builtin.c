@@ -137,7 +137,8 @@ record(const SnapsetSet *set, SnapsetBuiltin what, const char *tag, const Snapse
 
     if (handle->fd < 0 || !snapset_stamp_is_possible(before, NULL))
         return;
-    g_autoptr(SnapsetImage) now = snapset_image_read_fd(handle->fd, "", NULL, NULL);
+    g_autoptr(SnapsetImage) now =
+        snapset_image_read_fd(handle->fd, "", SNAPSET_READ_NEWEST, NULL, NULL);
     g_autoptr(SnapsetLedger) ledger = snapset_set_ledger(set, 0);
     gboolean changed = now != NULL;
     if (changed && what == SNAPSET_BUILTIN_CREATE)

@@ -33,7 +33,8 @@ name_error(GError **error, const SnapsetHandle *handle)
 static SnapsetImage *
 read_image(const SnapsetHandle *handle, GError **error)
 {
-    SnapsetImage *image = snapset_image_read_fd(handle->fd, handle->source->name, NULL, error);
+    SnapsetImage *image =
+        snapset_image_read_fd(handle->fd, handle->source->name, SNAPSET_READ_NEWEST, NULL, error);
     if (image == NULL)
         name_error(error, handle);
     return image;

@@ -57,7 +57,7 @@ gboolean snapset_protect(SnapsetSet *set, const char *selector, gboolean protect
 gboolean snapset_describe(SnapsetSet *set, const char *selector, const char *text, gboolean dry_run,
                           SnapsetUuid *ret_identity, GError **error);
 
-/* Add every violation of the set to its report. Access: SNAPSET_FOR_READING. */
+/* Add every violation of the set to its report. Access: SNAPSET_FOR_CHECKING. */
 void snapset_check(SnapsetSet *set);
 
 /* Write damaged records anew. Access: SNAPSET_FOR_REPAIRING. */

@@ -136,21 +136,26 @@ name_error(GError **error, const SnapsetSource *source)
 
 /* ---- reading ---- */
 
+/* Fewer images than this are read faster by one thread than others are started. */
+#define IMAGES_PER_THREAD 64
+
 /* Read natively what can be; leave NULL where qemu-img has to be asked. */
 static gboolean
-read_natively(SnapsetSet *set, guint index, GError **error)
+read_natively(const SnapsetSet *set, guint index, GError **error)
 {
     const SnapsetSource *source = set->sources->pdata[index];
     const SnapsetHandle *handle = set->handles->pdata[index];
     g_autoptr(GError) failure = NULL;
     SnapsetImage *image = NULL;
+    SnapsetReadDepth depth =
+        set->access == SNAPSET_FOR_READING ? SNAPSET_READ_NEWEST : SNAPSET_READ_THOROUGH;
 
     if (source->path == NULL || (source->format != NULL && strcmp(source->format, "qcow2") != 0))
         return TRUE;
     if (handle->fd >= 0)
-        image = snapset_image_read_fd(handle->fd, source->name, NULL, &failure);
+        image = snapset_image_read_fd(handle->fd, source->name, depth, NULL, &failure);
     else
-        image = snapset_image_read(source->path, source->name, &failure);
+        image = snapset_image_read(source->path, source->name, depth, &failure);
     if (image == NULL && !(g_error_matches(failure, SNAPSET_ERROR, SNAPSET_ERROR_NOT_QCOW2) &&
                            source->format == NULL)) {
         g_propagate_error(error, g_steal_pointer(&failure));
@@ -158,6 +163,54 @@ read_natively(SnapsetSet *set, guint index, GError **error)
     }
     set->images->pdata[index] = image;
     return TRUE;
+}
+
+/* The images that one thread reads. */
+typedef struct {
+    const SnapsetSet *set;
+    guint first, end;
+    GError *error;
+} Share;
+
+static void
+read_share(gpointer data, gpointer user_data)
+{
+    Share *share = data;
+    for (guint i = share->first; i < share->end && share->error == NULL; i++)
+        read_natively(share->set, i, &share->error);
+}
+
+/* Every image, by as many threads as there are processors; the first error in their order. */
+static gboolean
+read_all_natively(const SnapsetSet *set, GError **error)
+{
+    guint images = set->sources->len;
+    guint count = CLAMP(images / IMAGES_PER_THREAD, 1, g_get_num_processors());
+    g_autofree Share *shares = g_new0(Share, count);
+    GThreadPool *pool =
+        count > 1 ? g_thread_pool_new(read_share, NULL, (gint)count - 1, FALSE, NULL) : NULL;
+    gboolean good = TRUE;
+
+    for (guint i = 0; i < count; i++) {
+        shares[i].set = set;
+        shares[i].first = (guint64)images * i / count;
+        shares[i].end = (guint64)images * (i + 1) / count;
+        if (i > 0)
+            g_thread_pool_push(pool, &shares[i], NULL);
+    }
+    read_share(&shares[0], NULL);
+    if (pool != NULL)
+        g_thread_pool_free(pool, FALSE, TRUE);
+    for (guint i = 0; i < count; i++) {
+        if (shares[i].error == NULL)
+            continue;
+        if (good)
+            g_propagate_error(error, shares[i].error);
+        else
+            g_error_free(shares[i].error);
+        good = FALSE;
+    }
+    return good;
 }
 
 /* All images that are still NULL, at once. */
@@ -227,11 +280,10 @@ snapset_set_reload(SnapsetSet *set, GError **error)
     g_clear_pointer(&set->catalog, snapset_catalog_free);
     g_ptr_array_set_size(set->images, 0);
     g_ptr_array_set_size(set->images, set->sources->len);
-    for (guint i = 0; i < set->sources->len; i++) {
-        if (!read_natively(set, i, error))
-            return FALSE;
+    if (!read_all_natively(set, error))
+        return FALSE;
+    for (guint i = 0; i < set->sources->len; i++)
         all_native &= set->images->pdata[i] != NULL;
-    }
     if (!all_native && set->tools == NULL)
         set->tools = snapset_qemu_tools_new(NULL, error);
     if (!all_native && (set->tools == NULL || !ask_qemu_img(set, error)))
@@ -339,15 +391,18 @@ check_writable(SnapsetSet *set, guint index, gboolean needs_record)
 gboolean
 snapset_set_load(SnapsetSet *set, SnapsetAccess access, GError **error)
 {
+    gboolean writing = access != SNAPSET_FOR_READING && access != SNAPSET_FOR_CHECKING;
+
+    set->access = access;
     for (guint i = 0; i < set->sources->len; i++) {
         g_ptr_array_add(set->handles, handle_new(set->sources->pdata[i]));
-        if (access != SNAPSET_FOR_READING && !open_handle(set, i, error))
+        if (writing && !open_handle(set, i, error))
             return FALSE;
     }
     if (!snapset_set_reload(set, error))
         return FALSE;
     check_pending(set);
-    if (access == SNAPSET_FOR_READING || access == SNAPSET_FOR_REPAIRING)
+    if (!writing || access == SNAPSET_FOR_REPAIRING)
         return TRUE;
     for (guint i = 0; i < set->images->len; i++)
         check_writable(set, i, access == SNAPSET_FOR_RECORDING);

@@ -26,6 +26,7 @@ typedef struct {
 
 typedef enum {
     SNAPSET_FOR_READING,
+    SNAPSET_FOR_CHECKING,  /* reading, both copies of every record */
     SNAPSET_FOR_WRITING,   /* locked; what is in the way of writing goes into the report */
     SNAPSET_FOR_RECORDING, /* also refused where no record can be written */
     SNAPSET_FOR_REPAIRING, /* locked, and no record is too damaged */
@@ -35,6 +36,7 @@ typedef struct {
     GPtrArray *sources; /* of SnapsetSource *, owned */
     GPtrArray *handles; /* of SnapsetHandle *, parallel to sources */
     GPtrArray *images;  /* of SnapsetImage *, parallel to sources */
+    SnapsetAccess access;
     SnapsetCatalog *catalog;
     SnapsetReport *report;
     SnapsetQemuTools *tools;
