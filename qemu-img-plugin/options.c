@@ -113,7 +113,7 @@ parse_allow(SnapsetOptions *o, char **allow, GError **error)
     if (complaint != NULL)
         snapset_print_warning("%s", complaint);
     for (guint rule = 0; rule < SNAPSET_RULE_COUNT; rule++) {
-        if (o->command->allowable & 1u << rule)
+        if (!(o->command->takes & SNAPSET_WANTS_A_WORD) && (o->command->allowable & 1u << rule))
             o->verdicts.of[rule] = policy.verdicts.of[rule];
     }
     for (guint i = 0; allow != NULL && allow[i] != NULL; i++) {

@@ -21,6 +21,7 @@ typedef enum {
     SNAPSET_TAKES_DRAWINGS = 1 << 5, /* --output=dot|svg */
     SNAPSET_TAKES_NO_IMAGE = 1 << 6, /* images may be left out */
     SNAPSET_WRITES = 1 << 7,         /* takes --dry-run and -p, and no -U */
+    SNAPSET_WANTS_A_WORD = 1 << 8,   /* only --allow counts: no policy speaks for a person */
 } SnapsetTakes;
 
 typedef struct SnapsetOptions SnapsetOptions;

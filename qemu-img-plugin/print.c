@@ -17,6 +17,7 @@ snapset_print_error(const char *format, ...)
     va_start(args, format);
     g_autofree char *message = g_strdup_vprintf(format, args);
     va_end(args);
+    snapset_format_disarm(message);
     fprintf(stderr, PREFIX "%s\n", message);
 }
 
@@ -27,6 +28,7 @@ snapset_print_warning(const char *format, ...)
     va_start(args, format);
     g_autofree char *message = g_strdup_vprintf(format, args);
     va_end(args);
+    snapset_format_disarm(message);
     fprintf(stderr, PREFIX "warning: %s\n", message);
 }
 

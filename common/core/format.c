@@ -92,6 +92,27 @@ snapset_format_quoted(const char *text)
 }
 
 char *
+snapset_format_selector(const char *tag)
+{
+    g_autofree char *escaped = snapset_format_escaped(tag);
+    g_autofree char *selector = g_strconcat("tag=", tag, NULL);
+
+    /* A backslash is doubled in the escaped form, and harmless in quotes. */
+    if (strchr(tag, '\\') == NULL && strcmp(escaped, tag) != 0)
+        return g_strdup("id=UUID");
+    return g_shell_quote(selector);
+}
+
+void
+snapset_format_disarm(char *text)
+{
+    for (; *text != '\0'; text++) {
+        if (g_ascii_iscntrl(*text))
+            *text = '?';
+    }
+}
+
+char *
 snapset_format_names(GPtrArray *names)
 {
     GString *out = g_string_new(NULL);

@@ -25,5 +25,14 @@ char *snapset_format_escaped(const char *text);
 /* As snapset_format_escaped(), in single quotes. Caller frees. */
 char *snapset_format_quoted(const char *text);
 
+/*
+ * The selector "tag=..." of @tag, quoted for a shell; "id=UUID" literally for a tag that cannot be
+ * typed. Caller frees.
+ */
+char *snapset_format_selector(const char *tag);
+
+/* Replace every control byte of @text by '?', in place: no terminal sequence gets through. */
+void snapset_format_disarm(char *text);
+
 /* The strings of @names, each escaped, with ", " between. Caller frees. */
 char *snapset_format_names(GPtrArray *names);

@@ -135,7 +135,7 @@ check_sizes(const SnapsetQcow2Header *h, guint64 file_size, GError **error)
     if (!check_table(h, h->l1_offset, h->l1_size, QCOW2_TABLE_ENTRY_SIZE, QCOW2_L1_BYTES_MAX,
                      "active L1 table", error))
         return FALSE;
-    if (h->l1_size == 0 || h->l1_size < l1_needed)
+    if (h->l1_size < l1_needed) /* an image of no size needs none */
         return malformed(error, "L1 table is too small");
     /* QEMU reads zeros past the end of the file, and so takes a truncated image for an empty one.
      */

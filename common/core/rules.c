@@ -115,10 +115,11 @@ check_tag_exists(const SnapsetCatalog *catalog, const char *tag, SnapsetReport *
     if (names->len == 0)
         return;
     g_autofree char *quoted = snapset_format_quoted(tag);
+    g_autofree char *selector = snapset_format_selector(tag);
     snapset_report_add(report, SNAPSET_RULE_TAG_EXISTS, tag, names,
                        g_strdup_printf("choose another tag, or delete the old snapshot first: "
-                                       "qemu-img snapshot-set delete 'tag=%s' IMAGE...",
-                                       tag),
+                                       "qemu-img snapshot-set delete %s IMAGE...",
+                                       selector),
                        "tag %s exists already: %s", quoted, where->str);
 }
 
@@ -144,13 +145,14 @@ snapset_rules_collision(const SnapsetCatalog *catalog, const char *tag, SnapsetR
         }
     }
     g_autofree char *quoted = snapset_format_quoted(tag);
+    g_autofree char *selector = snapset_format_selector(tag);
     g_autofree char *count = moments == 2 ? g_strdup("two") : g_strdup_printf("%u", moments);
     snapset_report_add(report, SNAPSET_RULE_IDENTITY_COLLISION, tag, names,
                        g_strdup_printf("these images do not belong together at that tag; 'id=UUID' "
                                        "names one of the snapshots; only if you know that they "
-                                       "are one moment: qemu-img snapshot-set adopt 'tag=%s' "
+                                       "are one moment: qemu-img snapshot-set adopt %s "
                                        "--allow identity-collision IMAGE...",
-                                       tag),
+                                       selector),
                        "tag %s is %s different snapshots: %s", quoted, count, where->str);
 }
 
@@ -165,10 +167,11 @@ check_unproven(const SnapsetCatalog *catalog, const SnapsetSnapshot *snapshot,
     for (guint i = 0; i < MIN(snapshot->members->len, NAMES_IN_MESSAGE); i++)
         append_member(where, catalog, snapset_snapshot_member(snapshot, i));
     g_autofree char *quoted = snapset_format_quoted(snapshot->tag);
+    g_autofree char *selector = snapset_format_selector(snapshot->tag);
     snapset_report_add(report, SNAPSET_RULE_IDENTITY_UNPROVEN, snapshot->tag, names,
                        g_strdup_printf("if you know that they were taken together: qemu-img "
-                                       "snapshot-set adopt 'tag=%s' IMAGE...",
-                                       snapshot->tag),
+                                       "snapshot-set adopt %s IMAGE...",
+                                       selector),
                        "nothing proves that tag %s is one moment: %s", quoted, where->str);
 }
 
@@ -379,10 +382,10 @@ snapset_rules_delete(const SnapsetCatalog *catalog, const SnapsetSnapshot *snaps
     if (snapshot->is_protected) {
         g_autoptr(GPtrArray) names = snapset_catalog_having(catalog, snapshot);
         g_autofree char *quoted = snapset_format_quoted(snapshot->tag);
-        snapset_report_add(
-            report, SNAPSET_RULE_SNAPSHOT_PROTECTED, snapshot->tag, names,
-            g_strdup_printf("qemu-img snapshot-set unprotect 'tag=%s' IMAGE...", snapshot->tag),
-            "snapshot %s is protected", quoted);
+        g_autofree char *selector = snapset_format_selector(snapshot->tag);
+        snapset_report_add(report, SNAPSET_RULE_SNAPSHOT_PROTECTED, snapshot->tag, names,
+                           g_strdup_printf("qemu-img snapshot-set unprotect %s IMAGE...", selector),
+                           "snapshot %s is protected", quoted);
     }
     check_unproven(catalog, snapshot, report);
     check_partial(catalog, snapshot, "to delete it where it is, add --allow set-partial", report);

@@ -16,11 +16,11 @@ snapset_selector_parse(const char *text, SnapsetSelector *ret_selector, SnapsetR
     }
     g_autofree char *quoted = snapset_format_quoted(text);
     if (!g_str_has_prefix(text, "id=")) {
-        g_autofree char *escaped = snapset_format_escaped(text);
+        g_autofree char *selector = snapset_format_selector(text);
         snapset_report_add(report, SNAPSET_RULE_SELECTOR_BARE, NULL, NULL,
-                           g_strdup_printf("name the snapshot by its tag, 'tag=%s', or by its "
+                           g_strdup_printf("name the snapshot by its tag, %s, or by its "
                                            "identity, 'id=UUID'",
-                                           escaped),
+                                           selector),
                            "%s may be read as a tag or as an ID", quoted);
         return FALSE;
     }

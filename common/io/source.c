@@ -55,6 +55,10 @@ parse_options(SnapsetSource *source, GError **error)
     if (file_driver == NULL || strcmp(file_driver, "file") == 0 ||
         strcmp(file_driver, "host_device") == 0)
         source->path = file != NULL ? g_steal_pointer(&file) : g_steal_pointer(&plain);
+    if (source->path != NULL) {
+        g_free(source->name);
+        source->name = g_strdup(source->path);
+    }
     return TRUE;
 }
 

@@ -8,7 +8,7 @@
 
 /* One image as named: a file name, or with --image-opts a string of options. */
 typedef struct {
-    char *name;    /* as given */
+    char *name;    /* as given; of --image-opts the file's name, if it is a local one */
     char *path;    /* the local file it is about; NULL: not a local file */
     char *options; /* for qemu-img --image-opts; NULL: made from the path */
     char *format;  /* -f; NULL: found out */

@@ -20,14 +20,7 @@ snapset_stamp_set(SnapsetSet *set, const char *operation, GPtrArray *after, GErr
         if (after->pdata[i] != NULL)
             snapset_engine_image(&engine, at++)->after = g_bytes_ref(after->pdata[i]);
     }
-    engine.journal->phase = SNAPSET_PHASE_FINISH;
-    if (!snapset_journal_write(engine.journal, error)) {
-        snapset_journal_remove(engine.journal, NULL);
-        return FALSE;
-    }
-    if (!snapset_engine_finish(&engine, error))
-        return snapset_engine_leave_pending(&engine, error);
-    return snapset_journal_remove(engine.journal, error) && snapset_set_reload(set, error);
+    return snapset_engine_commit(&engine, error) && snapset_set_reload(set, error);
 }
 
 /* Changes one record. */
@@ -95,11 +88,18 @@ set_description(SnapsetRecord *record, const void *data)
 }
 
 gboolean
+snapset_description_check(const char *text, GError **error)
+{
+    if (strlen(text) <= SNAPSET_DESCRIPTION_MAX && g_utf8_validate(text, -1, NULL))
+        return TRUE;
+    return snapset_throw(error, SNAPSET_ERROR_USAGE, "a description is at most %d bytes of UTF-8",
+                         SNAPSET_DESCRIPTION_MAX);
+}
+
+gboolean
 snapset_describe(SnapsetSet *set, const char *selector, const char *text, gboolean dry_run,
                  SnapsetUuid *ret_identity, GError **error)
 {
-    if (strlen(text) > SNAPSET_DESCRIPTION_MAX || !g_utf8_validate(text, -1, NULL))
-        return snapset_throw(error, SNAPSET_ERROR_USAGE,
-                             "a description is at most %d bytes of UTF-8", SNAPSET_DESCRIPTION_MAX);
-    return annotate(set, "describe", selector, set_description, text, dry_run, ret_identity, error);
+    return snapset_description_check(text, error) &&
+           annotate(set, "describe", selector, set_description, text, dry_run, ret_identity, error);
 }

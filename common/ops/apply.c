@@ -58,7 +58,7 @@ check_addresses(const SnapsetSet *set, const Plan *plan, GError **error)
         g_autoptr(SnapsetChild) child =
             snapset_qemu_apply(set->tools, &target, image, entry, error);
         if (child == NULL) {
-            g_prefix_error(error, "%s: ", image->filename);
+            snapset_name_error(error, image->filename);
             return FALSE;
         }
     }
@@ -95,9 +95,10 @@ plan_finish(SnapsetSet *set, SnapsetEngine *engine, const Plan *plan, GError **e
         if (now == NULL)
             return FALSE;
         const SnapsetEntry *made = snapset_image_find_tag(now, engine->journal->tag);
-        if (made == NULL)
-            return snapset_throw(error, SNAPSET_ERROR_FAILED, "%s: the undo snapshot is gone",
-                                 now->filename);
+        if (made == NULL) {
+            snapset_throw(error, SNAPSET_ERROR_FAILED, "the undo snapshot is gone");
+            return snapset_name_error(error, now->filename);
+        }
         if (plan->saved == NULL)
             snapset_journal_doom(image, made->id, made->tag,
                                  snapset_identity_binding(&made->derived));

@@ -34,9 +34,10 @@ choose_bare(const SnapsetSet *set, SnapsetBuiltin what, const char *word, Snapse
     const SnapsetEntry *by_tag = snapset_image_find_tag(image, word);
     g_autofree char *quoted = snapset_format_quoted(word);
     g_autofree char *name = snapset_format_escaped(image->filename);
-    g_autofree char *hint = g_strdup_printf("name it 'tag=%s', or 'id=UUID' ('qemu-img "
+    g_autofree char *selector = snapset_format_selector(word);
+    g_autofree char *hint = g_strdup_printf("name it %s, or 'id=UUID' ('qemu-img "
                                             "snapshot-set list --all' shows them)",
-                                            word);
+                                            selector);
 
     if (snapset_image_count_tag(image, word) > 1) {
         snapset_report_add_image(report, SNAPSET_RULE_TAG_DUPLICATE, word, image->filename,
@@ -85,9 +86,10 @@ judge_delete(const SnapsetSet *set, const SnapsetEntry *entry, SnapsetReport *re
         !(entry->record->flags & SNAPSET_RECORD_PROTECTED))
         return;
     g_autofree char *quoted = snapset_format_quoted(entry->tag);
+    g_autofree char *selector = snapset_format_selector(entry->tag);
     snapset_report_add_image(
         report, SNAPSET_RULE_SNAPSHOT_PROTECTED, entry->tag, image->filename,
-        g_strdup_printf("qemu-img snapshot-set unprotect 'tag=%s' IMAGE...", entry->tag),
+        g_strdup_printf("qemu-img snapshot-set unprotect %s IMAGE...", selector),
         "snapshot %s is protected", quoted);
 }
 

@@ -48,21 +48,10 @@ ledger_after(SnapsetSet *set, guint index, const SnapsetNewSnapshot *wanted,
     return snapset_set_encode(set, index, ledger, TRUE);
 }
 
-static void
-check_description(SnapsetSet *set, const SnapsetNewSnapshot *wanted)
-{
-    if (wanted->description != NULL && strlen(wanted->description) > SNAPSET_DESCRIPTION_MAX)
-        snapset_report_add(set->report, SNAPSET_RULE_NO_ROOM, wanted->tag, NULL,
-                           g_strdup("shorten it"),
-                           "a description may have %d bytes, and this one has %" G_GSIZE_FORMAT,
-                           SNAPSET_DESCRIPTION_MAX, strlen(wanted->description));
-}
-
 void
 snapset_create_judge(SnapsetSet *set, const SnapsetNewSnapshot *wanted)
 {
     snapset_rules_create(set->catalog, wanted->tag, set->report);
-    check_description(set, wanted);
     snapset_space_check(set, NULL);
     for (guint i = 0; i < set->images->len; i++) {
         g_autoptr(GBytes) after = NULL;
@@ -81,13 +70,15 @@ plan_stamps(SnapsetSet *set, SnapsetEngine *engine, const SnapsetNewSnapshot *wa
         if (image == NULL)
             return FALSE;
         const SnapsetEntry *made = snapset_image_find_tag(image, wanted->tag);
-        if (made == NULL || snapset_image_count_tag(image, wanted->tag) != 1)
-            return snapset_throw(error, SNAPSET_ERROR_FAILED,
-                                 "%s: qemu-img did not make the snapshot", image->filename);
+        if (made == NULL || snapset_image_count_tag(image, wanted->tag) != 1) {
+            snapset_throw(error, SNAPSET_ERROR_FAILED, "qemu-img did not make the snapshot");
+            return snapset_name_error(error, image->filename);
+        }
         snapset_engine_image(engine, i)->after = ledger_after(set, i, wanted, made);
-        if (snapset_engine_image(engine, i)->after == NULL)
-            return snapset_throw(error, SNAPSET_ERROR_FAILED, "%s: the record does not fit",
-                                 image->filename);
+        if (snapset_engine_image(engine, i)->after == NULL) {
+            snapset_throw(error, SNAPSET_ERROR_FAILED, "the record does not fit");
+            return snapset_name_error(error, image->filename);
+        }
     }
     return TRUE;
 }
@@ -112,6 +103,8 @@ snapset_create(SnapsetSet *set, const char *tag, const char *description, gboole
     SnapsetNewSnapshot wanted = {snapset_new_identity(), tag, description};
     g_auto(SnapsetEngine) engine = {0};
 
+    if (description != NULL && !snapset_description_check(description, error))
+        return FALSE;
     snapset_create_judge(set, &wanted);
     if (!snapset_report_verdict(set->report, error))
         return FALSE;

@@ -41,7 +41,7 @@ check_addresses(const SnapsetSet *set, GPtrArray *chosen, GError **error)
             g_autoptr(SnapsetChild) child =
                 snapset_qemu_delete(set->tools, &target, image, member->entry, error);
             if (child == NULL) {
-                g_prefix_error(error, "%s: ", image->filename);
+                snapset_name_error(error, image->filename);
                 return FALSE;
             }
         }

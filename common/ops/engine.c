@@ -22,21 +22,13 @@ handle_at(const SnapsetEngine *engine, guint index)
     return engine->handles->pdata[index];
 }
 
-static gboolean
-name_error(GError **error, const SnapsetHandle *handle)
-{
-    g_autofree char *quoted = snapset_format_quoted(handle->source->name);
-    g_prefix_error(error, "%s: ", quoted);
-    return FALSE;
-}
-
 static SnapsetImage *
 read_image(const SnapsetHandle *handle, GError **error)
 {
     SnapsetImage *image =
         snapset_image_read_fd(handle->fd, handle->source->name, SNAPSET_READ_NEWEST, NULL, error);
     if (image == NULL)
-        name_error(error, handle);
+        snapset_name_error(error, handle->source->name);
     return image;
 }
 
@@ -80,7 +72,7 @@ make_children(const SnapsetEngine *engine, Task task, gpointer data, GPtrArray *
         if (failure != NULL || (child != NULL && !check_path(handle, &failure))) {
             snapset_child_free(child);
             g_propagate_error(error, g_steal_pointer(&failure));
-            name_error(error, handle);
+            snapset_name_error(error, handle->source->name);
             return NULL;
         }
         if (child != NULL) {
@@ -112,7 +104,7 @@ run(const SnapsetEngine *engine, Task task, gpointer data, GError **error)
             continue;
         if (good) {
             g_propagate_error(error, g_steal_pointer(&failure));
-            name_error(error, handle);
+            snapset_name_error(error, handle->source->name);
         }
         good = FALSE;
     }
@@ -255,7 +247,7 @@ stamp_image(const SnapsetEngine *engine, guint index, GError **error)
     if (has_content(now, after) && (now->sealed || engine->is_recovery))
         return TRUE;
     return snapset_stamp(handle->fd, after, !engine->is_recovery, error) ||
-           name_error(error, handle);
+           snapset_name_error(error, handle->source->name);
 }
 
 gboolean
@@ -326,6 +318,46 @@ snapset_engine_abort(SnapsetEngine *engine, GError **error)
     return snapset_engine_leave_pending(engine, error);
 }
 
+/* Plan to delete what was made in image @index, and to write its old ledger again. */
+static gboolean
+plan_back(SnapsetEngine *engine, guint index, GError **error)
+{
+    SnapsetJournalImage *image = snapset_engine_image(engine, index);
+    const SnapsetImage *before = engine->before->pdata[index];
+    g_autoptr(SnapsetImage) now = snapset_engine_read(engine, index, error);
+
+    if (now == NULL)
+        return FALSE;
+    const char *tag = engine->journal->tag;
+    const SnapsetEntry *made = tag != NULL ? snapset_image_find_tag(now, tag) : NULL;
+    if (made != NULL)
+        snapset_journal_doom(image, made->id, made->tag, snapset_identity_binding(&made->derived));
+    g_clear_pointer(&image->after, g_bytes_unref);
+    if (now->ledger == NULL) /* it was not stamped yet */
+        return TRUE;
+    g_autoptr(SnapsetLedger) ledger =
+        before->ledger != NULL ? snapset_ledger_copy(before->ledger) : snapset_ledger_new();
+    image->after = snapset_ledger_encode(ledger, SNAPSET_SLOT_SIZE_MAX, error);
+    return image->after != NULL;
+}
+
+/* Some ledgers could not be stamped, and nothing was applied: bring the old ones back. */
+static gboolean
+take_back(SnapsetEngine *engine, GError **error)
+{
+    g_autofree char *first = g_strdup((*error)->message);
+    gboolean planned = TRUE;
+
+    g_clear_error(error);
+    for (guint i = 0; planned && i < engine->handles->len; i++)
+        planned = plan_back(engine, i, error);
+    if (planned && snapset_journal_write(engine->journal, error) &&
+        snapset_engine_finish(engine, error) && snapset_journal_remove(engine->journal, error))
+        return snapset_throw(error, SNAPSET_ERROR_FAILED, "%s; all images are as they were", first);
+    g_prefix_error(error, "%s; and undoing it: ", first);
+    return snapset_engine_leave_pending(engine, error);
+}
+
 gboolean
 snapset_engine_commit(SnapsetEngine *engine, GError **error)
 {
@@ -336,9 +368,10 @@ snapset_engine_commit(SnapsetEngine *engine, GError **error)
         engine->journal->phase = before;
         return snapset_engine_abort(engine, error);
     }
-    if (!snapset_engine_finish(engine, error))
-        return snapset_engine_leave_pending(engine, error);
-    return snapset_journal_remove(engine->journal, error);
+    if (snapset_engine_finish(engine, error))
+        return snapset_journal_remove(engine->journal, error);
+    return before == SNAPSET_PHASE_MAKE ? take_back(engine, error)
+                                        : snapset_engine_leave_pending(engine, error);
 }
 
 SnapsetImage *
@@ -359,6 +392,7 @@ snapset_engine_init(SnapsetEngine *ret_engine, const char *operation, SnapsetSet
         return FALSE;
     *ret_engine = (SnapsetEngine){
         .handles = g_ptr_array_new(),
+        .before = g_ptr_array_new(),
         .tools = set->tools,
         .progress = set->progress,
         .progress_data = set->progress_data,
@@ -373,6 +407,7 @@ snapset_engine_init(SnapsetEngine *ret_engine, const char *operation, SnapsetSet
         snapset_journal_add_image(journal, handle->path, handle->source->options, image->device,
                                   image->inode);
         g_ptr_array_add(ret_engine->handles, handle);
+        g_ptr_array_add(ret_engine->before, (gpointer)image);
     }
     ret_engine->journal = g_steal_pointer(&journal);
     return TRUE;
@@ -383,4 +418,5 @@ snapset_engine_clear(SnapsetEngine *engine)
 {
     g_clear_pointer(&engine->journal, snapset_journal_free);
     g_clear_pointer(&engine->handles, g_ptr_array_unref);
+    g_clear_pointer(&engine->before, g_ptr_array_unref);
 }

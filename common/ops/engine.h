@@ -19,6 +19,7 @@
 typedef struct {
     SnapsetJournal *journal;
     GPtrArray *handles; /* of SnapsetHandle *, borrowed, parallel to the journal's images */
+    GPtrArray *before;  /* of SnapsetImage *, borrowed, likewise; NULL: in a recovery */
     const SnapsetQemuTools *tools;
     SnapsetProgress progress; /* NULL: none */
     gpointer progress_data;
@@ -39,7 +40,7 @@ gboolean snapset_engine_finish(SnapsetEngine *engine, GError **error);
 
 /*
  * The operation went well: move the journal to phase finish, finish, and remove it. On failure
- * before anything final was done everything is undone, later SNAPSET_ERROR_PENDING.
+ * everything is undone; only what another snapshot was applied to stays SNAPSET_ERROR_PENDING.
  */
 gboolean snapset_engine_commit(SnapsetEngine *engine, GError **error);
 

@@ -13,6 +13,9 @@
 #include "common/core/selector.h"
 #include "common/ops/set.h"
 
+/* FALSE with SNAPSET_ERROR_USAGE unless @text is a description: short enough, and UTF-8. */
+gboolean snapset_description_check(const char *text, GError **error);
+
 /*
  * Take a snapshot called @tag of every image; @description may be NULL. The new snapshot's
  * identity is put into *ret_identity. Access: SNAPSET_FOR_RECORDING.

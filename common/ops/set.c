@@ -126,10 +126,10 @@ snapset_set_note(SnapsetSet *set, const char *format, ...)
     va_end(args);
 }
 
-static gboolean
-name_error(GError **error, const SnapsetSource *source)
+gboolean
+snapset_name_error(GError **error, const char *filename)
 {
-    g_autofree char *quoted = snapset_format_quoted(source->name);
+    g_autofree char *quoted = snapset_format_quoted(filename);
     g_prefix_error(error, "%s: ", quoted);
     return FALSE;
 }
@@ -159,7 +159,7 @@ read_natively(const SnapsetSet *set, guint index, GError **error)
     if (image == NULL && !(g_error_matches(failure, SNAPSET_ERROR, SNAPSET_ERROR_NOT_QCOW2) &&
                            source->format == NULL)) {
         g_propagate_error(error, g_steal_pointer(&failure));
-        return name_error(error, source);
+        return snapset_name_error(error, source->name);
     }
     set->images->pdata[index] = image;
     return TRUE;
@@ -233,7 +233,7 @@ ask_qemu_img(SnapsetSet *set, GError **error)
         set->images->pdata[i] =
             snapset_image_from_info(children->pdata[next++], source->name, error);
         if (set->images->pdata[i] == NULL)
-            return name_error(error, source);
+            return snapset_name_error(error, source->name);
     }
     return TRUE;
 }
@@ -264,9 +264,12 @@ check_distinct(const SnapsetSet *set, GError **error)
         if (!image->is_local)
             continue;
         const SnapsetImage *first = g_hash_table_lookup(seen, image);
-        if (first != NULL)
-            return snapset_throw(error, SNAPSET_ERROR_USAGE, "'%s' and '%s' are the same image",
-                                 first->filename, image->filename);
+        if (first != NULL) {
+            g_autofree char *one = snapset_format_quoted(first->filename);
+            g_autofree char *other = snapset_format_quoted(image->filename);
+            return snapset_throw(error, SNAPSET_ERROR_USAGE, "%s and %s are the same image", one,
+                                 other);
+        }
         g_hash_table_add(seen, (gpointer)image);
     }
     return TRUE;
@@ -349,7 +352,7 @@ open_handle(SnapsetSet *set, guint index, GError **error)
     if (handle->source->path == NULL)
         return TRUE;
     if (!open_for_writing(handle, error))
-        return name_error(error, handle->source);
+        return snapset_name_error(error, handle->source->name);
     if (snapset_lock_image(handle->fd, &failure))
         return TRUE;
     snapset_close(handle->fd);

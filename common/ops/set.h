@@ -85,5 +85,8 @@ SnapsetLedger *snapset_set_ledger(const SnapsetSet *set, guint index);
  */
 GBytes *snapset_set_encode(SnapsetSet *set, guint index, SnapsetLedger *ledger, gboolean is_needed);
 
+/* Put an image's name before the error's message. Returns FALSE. */
+gboolean snapset_name_error(GError **error, const char *filename);
+
 /* Tell the person something about what was done. */
 void snapset_set_note(SnapsetSet *set, const char *format, ...) G_GNUC_PRINTF(2, 3);
