@@ -57,23 +57,46 @@ snapset_image_add_entry(SnapsetImage *image, SnapsetBytes id, SnapsetBytes name,
     return &g_array_index(image->entries, SnapsetEntry, image->entries->len - 1);
 }
 
-void
-snapset_image_finish(SnapsetImage *image)
+/* Up to so many records a search from the first is faster than a table. */
+#define FEW_RECORDS 16
+
+static const SnapsetRecord *
+search_record(const SnapsetLedger *ledger, guint64 binding)
 {
-    if (image->ledger == NULL || image->ledger->records->len == 0)
-        return;
-    if (image->entries->len == 0)
-        return;
-    g_autoptr(GHashTable) by_binding = g_hash_table_new(g_int64_hash, g_int64_equal);
-    for (guint i = 0; i < image->ledger->records->len; i++) {
-        SnapsetRecord *record = image->ledger->records->pdata[i];
+    for (guint i = ledger->records->len; i-- > 0;) {
+        const SnapsetRecord *record = ledger->records->pdata[i];
+        if (record->binding == binding && !(record->flags & SNAPSET_RECORD_EXTERNAL))
+            return record;
+    }
+    return NULL;
+}
+
+static GHashTable *
+index_records(const SnapsetLedger *ledger)
+{
+    GHashTable *by_binding = g_hash_table_new(g_int64_hash, g_int64_equal);
+    for (guint i = 0; i < ledger->records->len; i++) {
+        SnapsetRecord *record = ledger->records->pdata[i];
         if (!(record->flags & SNAPSET_RECORD_EXTERNAL))
             g_hash_table_insert(by_binding, &record->binding, record);
     }
+    return by_binding;
+}
+
+void
+snapset_image_finish(SnapsetImage *image)
+{
+    g_autoptr(GHashTable) by_binding = NULL;
+
+    if (image->ledger == NULL || image->ledger->records->len == 0)
+        return;
+    if (image->ledger->records->len > FEW_RECORDS)
+        by_binding = index_records(image->ledger);
     for (guint i = 0; i < image->entries->len; i++) {
         SnapsetEntry *entry = &g_array_index(image->entries, SnapsetEntry, i);
         guint64 binding = snapset_identity_binding(&entry->derived);
-        entry->record = g_hash_table_lookup(by_binding, &binding);
+        entry->record = by_binding != NULL ? g_hash_table_lookup(by_binding, &binding)
+                                           : search_record(image->ledger, binding);
         if (entry->record != NULL)
             entry->identity = entry->record->identity;
     }

@@ -27,6 +27,7 @@ line_of(const char *text, const char *group, const char *key)
     g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
     g_autofree char *header = g_strdup_printf("[%s]", group);
     gboolean inside = FALSE;
+    guint found = 0; /* the last one counts */
 
     for (guint i = 0; lines[i] != NULL; i++) {
         char *line = g_strstrip(lines[i]);
@@ -37,9 +38,9 @@ line_of(const char *text, const char *group, const char *key)
         gsize length = key != NULL ? strlen(key) : 0;
         if (inside && key != NULL && strncmp(line, key, length) == 0 &&
             strchr("= \t", line[length]) != NULL && line[length] != '\0')
-            return i + 1;
+            found = i + 1;
     }
-    return 0;
+    return found;
 }
 
 static gboolean
@@ -110,6 +111,26 @@ read_group(GKeyFile *file, const char *text, const char *group, GroupKeys keys,
     return TRUE;
 }
 
+/* GKeyFile does not say where it stopped: at the last line of the shortest text that it refuses. */
+static gboolean
+load(GKeyFile *file, const char *text, GError **error)
+{
+    g_autoptr(GError) failure = NULL;
+    const char *end = text;
+
+    if (g_key_file_load_from_data(file, text, -1, G_KEY_FILE_KEEP_TRANSLATIONS, &failure))
+        return TRUE;
+    for (guint line = 1;; line++) {
+        g_autoptr(GKeyFile) part = g_key_file_new();
+        end += strcspn(end, "\n");
+        end += *end == '\n';
+        if (*end == '\0' ||
+            !g_key_file_load_from_data(part, text, end - text, G_KEY_FILE_NONE, NULL))
+            return snapset_throw(error, SNAPSET_ERROR_FAILED, "line %u: %s", line,
+                                 failure->message);
+    }
+}
+
 gboolean
 snapset_policy_parse(const char *text, const char *domain, SnapsetPolicy *ret_policy,
                      GError **error)
@@ -119,7 +140,7 @@ snapset_policy_parse(const char *text, const char *domain, SnapsetPolicy *ret_po
     SnapsetPolicy other = SNAPSET_POLICY_DEFAULT;
     const char *own_group = NULL;
 
-    if (!g_key_file_load_from_data(file, text, -1, G_KEY_FILE_NONE, error))
+    if (!load(file, text, error))
         return FALSE;
     g_auto(GStrv) groups = g_key_file_get_groups(file, NULL);
     for (guint i = 0; groups[i] != NULL; i++) {

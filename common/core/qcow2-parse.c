@@ -269,9 +269,7 @@ parse_extensions(SnapsetBytes bytes, SnapsetQcow2Header *h, gsize *ret_wanted, G
             h->end_marker_length = extension.length;
             break;
         }
-        /* Ours is large, and whoever reads it finds out how much of it he needs. */
-        if (extension.type != QCOW2_EXTENSION_SSET &&
-            !snapset_bytes_contain(bytes, extension.data_offset, extension.length))
+        if (!snapset_bytes_contain(bytes, extension.data_offset, extension.length))
             return want(extension.data_offset + extension.length, ret_wanted, error);
         if (!check_extension(bytes, &extension, h, error))
             return FALSE;

@@ -62,8 +62,7 @@ gboolean snapset_qcow2_has_magic(SnapsetBytes bytes);
 /*
  * Parse the header and its extensions out of the first @bytes of a file of @file_size bytes.
  *
- * The data of an SSET extension need not be among them. Returns NULL with
- * SNAPSET_ERROR_NOT_QCOW2, SNAPSET_ERROR_MALFORMED, or SNAPSET_ERROR_SHORT and
+ * Returns NULL with SNAPSET_ERROR_NOT_QCOW2, SNAPSET_ERROR_MALFORMED, or SNAPSET_ERROR_SHORT and
  * then @ret_wanted is how many bytes from the start of the file are needed (at most a cluster).
  */
 SnapsetQcow2Header *snapset_qcow2_parse_header(SnapsetBytes bytes, guint64 file_size,

@@ -204,44 +204,49 @@ slot_was_never_written(SnapsetBytes slot)
     return snapset_load_be64(slot.data + SLOT_AT_SEQUENCE) == 0;
 }
 
-/* The slot size that a payload of @length bytes begins with; 0: it makes no sense. */
+/* The slot size that a payload begins with; 0: it makes no sense. */
 static guint32
-payload_slot_size(SnapsetBytes payload, gsize length)
+payload_slot_size(SnapsetBytes payload)
 {
     guint32 slot_size = snapset_load_be32(payload.data + 4);
 
     if (snapset_load_be16(payload.data + 2) != SNAPSET_LAYOUT_SLOTS ||
         slot_size < SNAPSET_SLOT_HEADER_SIZE || slot_size > SNAPSET_SLOT_SIZE_MAX ||
         slot_size % 8 != 0 ||
-        length < SNAPSET_PAYLOAD_HEADER_SIZE + SNAPSET_LAYOUT_SLOTS * (gsize)slot_size)
+        payload.size < SNAPSET_PAYLOAD_HEADER_SIZE + SNAPSET_LAYOUT_SLOTS * (gsize)slot_size)
         return 0;
     return slot_size;
 }
 
+static SnapsetBytes
+payload_slot(SnapsetBytes payload, guint32 slot_size, guint slot)
+{
+    return (SnapsetBytes){payload.data + SNAPSET_PAYLOAD_HEADER_SIZE + slot * slot_size, slot_size};
+}
+
 gboolean
-snapset_ledger_read_newest(SnapsetBytes payload, gsize length, SnapsetLedger **ret_ledger,
-                           guint32 *ret_slot_size, guint *ret_slot)
+snapset_ledger_read_newest(SnapsetBytes payload, SnapsetLedger **ret_ledger, guint32 *ret_slot_size,
+                           guint *ret_slot)
 {
     guint64 newest = 0;
-    SnapsetBytes found = {NULL, 0};
     guint slot = 0;
 
     if (payload.size < SNAPSET_PAYLOAD_HEADER_SIZE ||
         snapset_load_be16(payload.data) != SNAPSET_LAYOUT_VERSION)
         return FALSE;
-    guint32 slot_size = payload_slot_size(payload, length);
+    guint32 slot_size = payload_slot_size(payload);
+    if (slot_size == 0)
+        return FALSE;
     for (guint i = 0; i < SNAPSET_LAYOUT_SLOTS; i++) {
-        guint64 at = SNAPSET_PAYLOAD_HEADER_SIZE + (guint64)i * slot_size;
-        if (slot_size == 0 || !snapset_bytes_contain(payload, at, SNAPSET_SLOT_HEADER_SIZE))
-            return FALSE;
-        guint64 sequence = snapset_load_be64(payload.data + at + SLOT_AT_SEQUENCE);
+        guint64 sequence =
+            snapset_load_be64(payload_slot(payload, slot_size, i).data + SLOT_AT_SEQUENCE);
         if (sequence > newest) {
             newest = sequence;
-            found = (SnapsetBytes){payload.data + at, MIN(slot_size, payload.size - at)};
             slot = i;
         }
     }
-    SnapsetLedger *ledger = newest != 0 ? snapset_ledger_decode(found) : NULL;
+    SnapsetLedger *ledger =
+        newest != 0 ? snapset_ledger_decode(payload_slot(payload, slot_size, slot)) : NULL;
     if (ledger == NULL)
         return FALSE;
     *ret_ledger = ledger;
@@ -264,13 +269,13 @@ snapset_ledger_read(SnapsetBytes payload, SnapsetLedger **ret_ledger, guint32 *r
         return SNAPSET_LEDGER_DAMAGED;
     if (snapset_load_be16(payload.data) != SNAPSET_LAYOUT_VERSION)
         return SNAPSET_LEDGER_FOREIGN;
-    guint32 slot_size = payload_slot_size(payload, payload.size);
+    guint32 slot_size = payload_slot_size(payload);
     if (slot_size == 0)
         return SNAPSET_LEDGER_DAMAGED;
     *ret_slot_size = slot_size;
 
     for (guint i = 0; i < SNAPSET_LAYOUT_SLOTS; i++) {
-        SnapsetBytes slot = {payload.data + SNAPSET_PAYLOAD_HEADER_SIZE + i * slot_size, slot_size};
+        SnapsetBytes slot = payload_slot(payload, slot_size, i);
         if (slot_was_never_written(slot))
             continue;
         g_autoptr(SnapsetLedger) ledger = snapset_ledger_decode(slot);

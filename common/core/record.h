@@ -90,11 +90,10 @@ SnapsetLedgerState snapset_ledger_read(SnapsetBytes payload, SnapsetLedger **ret
                                        guint32 *ret_slot_size, guint *ret_slot);
 
 /*
- * The same out of the first bytes of a payload of @length bytes, looking only at the slot with the
- * higher sequence. FALSE, with everything untouched, when these bytes do not hold it or it is not
- * valid: then the whole payload has to be read.
+ * The same, faster, by looking only at the slot with the higher sequence. FALSE, with everything
+ * untouched, when that one is not valid: then snapset_ledger_read() finds out what is left.
  */
-gboolean snapset_ledger_read_newest(SnapsetBytes payload, gsize length, SnapsetLedger **ret_ledger,
+gboolean snapset_ledger_read_newest(SnapsetBytes payload, SnapsetLedger **ret_ledger,
                                     guint32 *ret_slot_size, guint *ret_slot);
 
 /*

@@ -12,9 +12,6 @@
 #define SETTLED_SECONDS 10
 #define TRIES 3
 
-/* Enough for both slot headers of a full-size record and for some 70 records in the second. */
-#define FIRST_BYTES (20 * 1024)
-
 /* The bytes of one reading, and what they were found to be. */
 typedef struct {
     int fd;
@@ -45,9 +42,7 @@ fill(int fd, GByteArray *bytes, gsize size, guint64 offset, GError **error)
 static gboolean
 fetch(Reading *reading, GError **error)
 {
-    gsize size = reading->depth == SNAPSET_READ_NEWEST ? FIRST_BYTES : SNAPSET_HEADER_BYTES;
-
-    if (!fill(reading->fd, reading->head, size, 0, error))
+    if (!fill(reading->fd, reading->head, SNAPSET_HEADER_BYTES, 0, error))
         return FALSE;
     SnapsetBytes head = {reading->head->data, reading->head->len};
     g_byte_array_set_size(reading->table, 0);
@@ -130,44 +125,24 @@ add_entries(SnapsetImage *image, GArray *snapshots)
     }
 }
 
-static gboolean
-read_newest(SnapsetImage *image, SnapsetBytes head)
+static void
+add_ledger(SnapsetImage *image, SnapsetReadDepth depth, SnapsetBytes head)
 {
     const SnapsetQcow2Extension *sset = image->header->sset;
-    SnapsetBytes payload;
-
-    if (head.size <= sset->data_offset ||
-        !snapset_bytes_run(head, sset->data_offset,
-                           MIN(sset->length, head.size - sset->data_offset), &payload) ||
-        !snapset_ledger_read_newest(payload, sset->length, &image->ledger, &image->slot_size,
-                                    &image->ledger_slot))
-        return FALSE;
-    image->ledger_state = SNAPSET_LEDGER_GOOD;
-    return TRUE;
-}
-
-static gboolean
-add_ledger(SnapsetImage *image, Reading *reading, GError **error)
-{
-    const SnapsetQcow2Extension *sset = image->header->sset;
-    SnapsetBytes head = {reading->head->data, reading->head->len};
     SnapsetBytes payload;
 
     if (sset == NULL)
-        return TRUE;
-    if (image->header->sset_count == 1 && reading->depth == SNAPSET_READ_NEWEST &&
-        read_newest(image, head))
-        return TRUE;
-    gsize end = (gsize)sset->data_offset + sset->length;
-    if (head.size < end && !fill(reading->fd, reading->head, end, 0, error))
-        return FALSE;
-    head = (SnapsetBytes){reading->head->data, reading->head->len};
+        return;
     image->ledger_state = SNAPSET_LEDGER_DAMAGED;
-    if (image->header->sset_count == 1 &&
-        snapset_bytes_run(head, sset->data_offset, sset->length, &payload))
+    if (image->header->sset_count > 1 ||
+        !snapset_bytes_run(head, sset->data_offset, sset->length, &payload))
+        return;
+    if (depth == SNAPSET_READ_NEWEST &&
+        snapset_ledger_read_newest(payload, &image->ledger, &image->slot_size, &image->ledger_slot))
+        image->ledger_state = SNAPSET_LEDGER_GOOD;
+    else
         image->ledger_state =
             snapset_ledger_read(payload, &image->ledger, &image->slot_size, &image->ledger_slot);
-    return TRUE;
 }
 
 static SnapsetImage *
@@ -191,8 +166,7 @@ parse(Reading *reading, const char *filename, GError **error)
     image->inode = reading->status.inode;
     image->sealed = (header->autoclear & QCOW2_AUTOCLEAR_SEAL) != 0;
     add_entries(image, snapshots);
-    if (!add_ledger(image, reading, error))
-        return NULL;
+    add_ledger(image, reading->depth, head);
     snapset_image_finish(image);
     return g_steal_pointer(&image);
 }
