@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A libvirt domain as far as its disks go. */
+#include "common/core/domain.h"
+
+static void
+disk_free(gpointer data)
+{
+    SnapsetDisk *disk = data;
+    g_free(disk->target);
+    g_free(disk->format);
+    g_free(disk->path);
+    g_free(disk->node);
+    g_free(disk);
+}
+
+SnapsetDomain *
+snapset_domain_new(void)
+{
+    SnapsetDomain *domain = g_new0(SnapsetDomain, 1);
+    domain->disks = g_ptr_array_new_with_free_func(disk_free);
+    return domain;
+}
+
+void
+snapset_domain_free(SnapsetDomain *domain)
+{
+    if (domain == NULL)
+        return;
+    g_free(domain->name);
+    g_free(domain->uuid);
+    g_free(domain->id);
+    g_ptr_array_unref(domain->disks);
+    g_free(domain);
+}
+
+SnapsetDisk *
+snapset_domain_add_disk(SnapsetDomain *domain, const char *target, const char *format,
+                        const char *path)
+{
+    SnapsetDisk *disk = g_new0(SnapsetDisk, 1);
+    disk->target = g_strdup(target);
+    disk->format = g_strdup(format);
+    disk->path = g_strdup(path);
+    g_ptr_array_add(domain->disks, disk);
+    return disk;
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The rules over a snapshot command on its way to a running QEMU. */
+#include "common/core/live.h"
+
+#include <string.h>
+
+#include "common/core/format.h"
+#include "common/core/rules.h"
+
+SnapsetLiveRequest *
+snapset_live_request_new(SnapsetLiveKind kind)
+{
+    SnapsetLiveRequest *request = g_new0(SnapsetLiveRequest, 1);
+    request->kind = kind;
+    request->nodes = g_ptr_array_new_with_free_func(g_free);
+    return request;
+}
+
+void
+snapset_live_request_free(SnapsetLiveRequest *request)
+{
+    if (request == NULL)
+        return;
+    g_free(request->tag);
+    g_ptr_array_unref(request->nodes);
+    g_free(request);
+}
+
+/* ---- which disks ---- */
+
+static gboolean
+is_covered(const SnapsetLiveRequest *request, const SnapsetDisk *disk)
+{
+    if (request->covers_all || disk->node == NULL) /* without a name there is no telling */
+        return TRUE;
+    return g_ptr_array_find_with_equal_func(request->nodes, disk->node, g_str_equal, NULL);
+}
+
+/* The disks left out; targets borrowed, array owned. */
+static GPtrArray *
+left_out(const SnapsetDomain *domain, const SnapsetLiveRequest *request)
+{
+    GPtrArray *targets = g_ptr_array_new();
+    for (guint i = 0; i < domain->disks->len; i++) {
+        const SnapsetDisk *disk = domain->disks->pdata[i];
+        if (!is_covered(request, disk))
+            g_ptr_array_add(targets, disk->target);
+    }
+    return targets;
+}
+
+static void
+check_coverage(const SnapsetDomain *domain, const SnapsetLiveRequest *request,
+               SnapsetReport *report)
+{
+    g_autoptr(GPtrArray) targets = left_out(domain, request);
+    gboolean touches_none = targets->len == domain->disks->len;
+
+    /* About other nodes altogether: disks whose changes are thrown away, say. */
+    if (targets->len == 0 || touches_none)
+        return;
+    g_autofree char *names = snapset_format_names(targets);
+    if (request->kind == SNAPSET_LIVE_EXTERNAL && !request->in_transaction)
+        snapset_report_add(report, SNAPSET_RULE_ATOMIC, request->tag, targets,
+                           g_strdup("take the overlays of all disks in one transaction"),
+                           "a snapshot of one disk alone; writable disks left out: %s", names);
+    else
+        snapset_report_add(report, SNAPSET_RULE_COVERAGE, request->tag, targets,
+                           g_strdup("include every writable disk"),
+                           "the snapshot would leave out writable disks: %s", names);
+}
+
+/* ---- loading ---- */
+
+static void
+check_loaded_image(const SnapsetImage *image, const char *tag, SnapsetReport *report)
+{
+    const SnapsetEntry *entry = snapset_image_find_tag(image, tag);
+    g_autofree char *quoted = snapset_format_quoted(tag);
+    g_autofree char *name = snapset_format_escaped(image->filename);
+
+    if (snapset_image_count_tag(image, tag) > 1)
+        snapset_report_add_image(report, SNAPSET_RULE_TAG_DUPLICATE, tag, image->filename, NULL,
+                                 "%s has tag %s more than once, and QEMU would take the first",
+                                 name, quoted);
+    if (snapset_image_count_id(image, tag) > 0)
+        snapset_report_add_image(report, SNAPSET_RULE_TAG_NUMERIC, tag, image->filename, NULL,
+                                 "on %s tag %s is the ID of a snapshot, and QEMU would load that",
+                                 name, quoted);
+    if (image->header != NULL && image->header->has_bitmaps)
+        snapset_report_add_image(report, SNAPSET_RULE_LOAD_WOULD_FAIL, tag, image->filename, NULL,
+                                 "%s has a dirty bitmap: the load would fail half-way", name);
+    if (entry != NULL && image->header != NULL && entry->disk_size != image->virtual_size)
+        snapset_report_add_image(report, SNAPSET_RULE_LOAD_WOULD_FAIL, tag, image->filename, NULL,
+                                 "snapshot %s has another size than %s has today", quoted, name);
+}
+
+static void
+check_load(const SnapsetCatalog *catalog, const char *tag, SnapsetReport *report)
+{
+    gboolean colliding = FALSE;
+
+    for (guint i = 0; i < catalog->snapshots->len; i++) {
+        const SnapsetSnapshot *snapshot = snapset_catalog_snapshot(catalog, i);
+        colliding |= snapshot->standing == SNAPSET_COLLIDING && strcmp(snapshot->tag, tag) == 0;
+    }
+    if (colliding)
+        snapset_rules_collision(catalog, tag, report);
+    for (guint i = 0; i < catalog->images->len; i++)
+        check_loaded_image(snapset_catalog_image(catalog, i), tag, report);
+}
+
+/* ---- deleting ---- */
+
+static void
+check_delete(const SnapsetCatalog *catalog, const char *tag, SnapsetReport *report)
+{
+    g_autofree char *quoted = snapset_format_quoted(tag);
+
+    for (guint i = 0; i < catalog->snapshots->len; i++) {
+        const SnapsetSnapshot *snapshot = snapset_catalog_snapshot(catalog, i);
+        if (!snapshot->is_protected || strcmp(snapshot->tag, tag) != 0)
+            continue;
+        g_autoptr(GPtrArray) names = snapset_catalog_having(catalog, snapshot);
+        snapset_report_add(report, SNAPSET_RULE_SNAPSHOT_PROTECTED, tag, names, NULL,
+                           "snapshot %s is protected", quoted);
+    }
+    for (guint i = 0; i < catalog->images->len; i++) {
+        const SnapsetImage *image = snapset_catalog_image(catalog, i);
+        g_autofree char *name = snapset_format_escaped(image->filename);
+        if (snapset_image_count_tag(image, tag) > 1)
+            snapset_report_add_image(report, SNAPSET_RULE_TAG_DUPLICATE, tag, image->filename, NULL,
+                                     "%s has tag %s more than once, and QEMU would delete the "
+                                     "first",
+                                     name, quoted);
+    }
+}
+
+void
+snapset_rules_live(const SnapsetCatalog *catalog, const SnapsetDomain *domain,
+                   const SnapsetLiveRequest *request, SnapsetReport *report)
+{
+    switch (request->kind) {
+    case SNAPSET_LIVE_NONE:
+        break;
+    case SNAPSET_LIVE_CREATE:
+        check_coverage(domain, request, report);
+        if (request->tag != NULL) {
+            snapset_rules_tag(catalog, request->tag, report);
+            snapset_rules_exists(catalog, request->tag, report);
+        }
+        break;
+    case SNAPSET_LIVE_LOAD:
+        check_load(catalog, request->tag, report);
+        break;
+    case SNAPSET_LIVE_DELETE:
+        check_delete(catalog, request->tag, report);
+        break;
+    case SNAPSET_LIVE_EXTERNAL:
+        check_coverage(domain, request, report);
+        break;
+    }
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libvirt's domain XML (https://libvirt.org/formatdomain.html, "Hard drives, floppy disks, CDROMs"
+ * and "BIOS bootloader").
+ */
+#pragma once
+
+#include "common/core/domain.h"
+#include "common/core/error.h"
+
+/* More XML than this is refused: no real domain comes near. */
+#define SNAPSET_DOMAIN_XML_MAX (16 * 1024 * 1024)
+
+/*
+ * The writable disks out of a <domain>, or out of the status of a running one (<domstatus>), which
+ * also names their nodes: disks and LUNs that are neither read-only nor transient,
+ * and the firmware's variables where these are qcow2. CD-ROM and floppy are left out. Nothing
+ * outside @text is read, no entity expanded. NULL with SNAPSET_ERROR_MALFORMED.
+ */
+SnapsetDomain *snapset_domain_from_xml(const char *text, gsize size, GError **error);
+
+/*
+ * The running domain of that name, from libvirt's own status file: the disks as they are now,
+ * after hot-plug and external snapshots. $SNAPSHOT_SET_STATUS_DIR, else the folder that libvirt
+ * uses for root or for the user.
+ */
+SnapsetDomain *snapset_domain_running(const char *name, GError **error);

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What happened to a running domain's snapshots, on disk. */
+#include "common/io/live-journal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FOLDER "domains"
+#define SUFFIX ".events"
+#define IMAGE_TYPE "(aytayb)"
+#define EVENT_TYPE "(sayxa" IMAGE_TYPE ")"
+
+static const char *const kind_names[] = {"start", "create", "load", "delete"};
+G_STATIC_ASSERT(G_N_ELEMENTS(kind_names) == SNAPSET_LIVE_EVENT_DELETE + 1);
+
+/* ---- values ---- */
+
+static void
+image_free(gpointer data)
+{
+    SnapsetLiveImage *image = data;
+    g_free(image->path);
+    g_free(image);
+}
+
+SnapsetLiveEvent *
+snapset_live_event_new(SnapsetLiveEventKind kind, const char *tag)
+{
+    SnapsetLiveEvent *event = g_new0(SnapsetLiveEvent, 1);
+    event->kind = kind;
+    event->tag = g_strdup(tag);
+    event->time = g_get_real_time() / G_USEC_PER_SEC;
+    event->images = g_ptr_array_new_with_free_func(image_free);
+    return event;
+}
+
+void
+snapset_live_event_free(SnapsetLiveEvent *event)
+{
+    if (event == NULL)
+        return;
+    g_free(event->tag);
+    g_ptr_array_unref(event->images);
+    g_free(event);
+}
+
+void
+snapset_live_event_add_image(SnapsetLiveEvent *event, const char *path, guint64 inode,
+                             const SnapsetUuid *entry, gboolean sealed)
+{
+    SnapsetLiveImage *image = g_new0(SnapsetLiveImage, 1);
+    image->path = g_strdup(path);
+    image->inode = inode;
+    image->entry = entry != NULL ? *entry : snapset_uuid_nil;
+    image->sealed = sealed;
+    g_ptr_array_add(event->images, image);
+}
+
+/* ---- text ---- */
+
+static char *
+encode(const SnapsetLiveEvent *event)
+{
+    GVariantBuilder images;
+
+    g_variant_builder_init(&images, G_VARIANT_TYPE("a" IMAGE_TYPE));
+    for (guint i = 0; i < event->images->len; i++) {
+        const SnapsetLiveImage *image = event->images->pdata[i];
+        g_variant_builder_add(&images, "(@ayt@ayb)", g_variant_new_bytestring(image->path),
+                              image->inode,
+                              g_variant_new_fixed_array(G_VARIANT_TYPE_BYTE, image->entry.bytes,
+                                                        SNAPSET_UUID_SIZE, 1),
+                              image->sealed);
+    }
+    g_autoptr(GVariant) value = g_variant_ref_sink(g_variant_new(
+        "(s@ayx@a" IMAGE_TYPE ")", kind_names[event->kind], g_variant_new_bytestring(event->tag),
+        event->time, g_variant_builder_end(&images)));
+    return g_variant_print(value, TRUE);
+}
+
+static void
+decode_image(SnapsetLiveEvent *event, GVariant *value)
+{
+    g_autoptr(GVariant) entry = g_variant_get_child_value(value, 2);
+    const char *path = NULL;
+    guint64 inode = 0;
+    gboolean sealed = FALSE;
+    gsize size = 0;
+    const void *bytes = g_variant_get_fixed_array(entry, &size, 1);
+    SnapsetUuid uuid = snapset_uuid_nil;
+
+    g_variant_get_child(value, 0, "^&ay", &path);
+    g_variant_get_child(value, 1, "t", &inode);
+    g_variant_get_child(value, 3, "b", &sealed);
+    if (size == SNAPSET_UUID_SIZE)
+        memcpy(uuid.bytes, bytes, size);
+    snapset_live_event_add_image(event, path, inode, &uuid, sealed);
+}
+
+static SnapsetLiveEvent *
+decode(const char *line)
+{
+    g_autoptr(GVariant) value = g_variant_parse(G_VARIANT_TYPE(EVENT_TYPE), line, NULL, NULL, NULL);
+    const char *kind = NULL;
+    const char *tag = NULL;
+
+    if (value == NULL)
+        return NULL;
+    g_variant_get_child(value, 0, "&s", &kind);
+    g_variant_get_child(value, 1, "^&ay", &tag);
+    for (guint i = 0; i < G_N_ELEMENTS(kind_names); i++) {
+        if (strcmp(kind_names[i], kind) != 0)
+            continue;
+        SnapsetLiveEvent *event = snapset_live_event_new(i, tag);
+        g_autoptr(GVariant) images = g_variant_get_child_value(value, 3);
+        g_variant_get_child(value, 2, "x", &event->time);
+        for (gsize j = 0; j < g_variant_n_children(images); j++) {
+            g_autoptr(GVariant) image = g_variant_get_child_value(images, j);
+            decode_image(event, image);
+        }
+        return event;
+    }
+    return NULL;
+}
+
+/* ---- files ---- */
+
+static char *
+journal_path(const char *domain, gboolean create, GError **error)
+{
+    SnapsetUuid uuid;
+    g_autofree char *state = snapset_state_dir(create, error);
+
+    if (state == NULL)
+        return NULL;
+    if (!snapset_uuid_parse(domain, &uuid)) {
+        snapset_throw(error, SNAPSET_ERROR_FAILED, "the domain has no UUID");
+        return NULL;
+    }
+    g_autofree char *folder = g_build_filename(state, FOLDER, NULL);
+    if (create && g_mkdir_with_parents(folder, 0700) < 0) {
+        snapset_throw_errno(error, errno, "cannot make the state folder '%s'", folder);
+        return NULL;
+    }
+    g_autofree char *file = g_strconcat(domain, SUFFIX, NULL);
+    return g_build_filename(folder, file, NULL);
+}
+
+gboolean
+snapset_live_journal_append(const char *domain, const SnapsetLiveEvent *event, GError **error)
+{
+    g_autofree char *path = journal_path(domain, TRUE, error);
+    if (path == NULL)
+        return FALSE;
+    g_autofree char *text = encode(event);
+    /* The line break goes first: it also ends a line that a crash cut short. */
+    g_autofree char *line = g_strdup_printf("\n%s", text);
+    gsize size = strlen(line);
+    g_auto(SnapsetFd) fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    if (fd < 0)
+        return snapset_throw_errno(error, errno, "cannot open '%s'", path);
+    gssize put = write(fd, line, size);
+    if (put < 0)
+        return snapset_throw_errno(error, errno, "cannot write '%s'", path);
+    if ((gsize)put < size)
+        return snapset_throw(error, SNAPSET_ERROR_FAILED, "no space for '%s'", path);
+    if (fsync(fd) < 0)
+        return snapset_throw_errno(error, errno, "cannot write '%s' to disk", path);
+    return TRUE;
+}
+
+GPtrArray *
+snapset_live_journal_read(const char *domain, GError **error)
+{
+    g_autoptr(GPtrArray) events =
+        g_ptr_array_new_with_free_func((GDestroyNotify)snapset_live_event_free);
+    g_autofree char *path = journal_path(domain, FALSE, error);
+    g_autofree char *text = NULL;
+    g_autoptr(GError) failure = NULL;
+
+    if (path == NULL)
+        return NULL;
+    if (!g_file_get_contents(path, &text, NULL, &failure)) {
+        if (g_error_matches(failure, G_FILE_ERROR, G_FILE_ERROR_NOENT))
+            return g_steal_pointer(&events);
+        snapset_throw(error, SNAPSET_ERROR_FAILED, "%s", failure->message);
+        return NULL;
+    }
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    for (guint i = 0; lines[i] != NULL; i++) {
+        SnapsetLiveEvent *event = decode(lines[i]);
+        if (event != NULL)
+            g_ptr_array_add(events, event);
+    }
+    return g_steal_pointer(&events);
+}
+
+gboolean
+snapset_live_journal_remove(const char *domain, GError **error)
+{
+    g_autofree char *path = journal_path(domain, FALSE, error);
+
+    if (path == NULL)
+        return FALSE;
+    if (unlink(path) < 0 && errno != ENOENT)
+        return snapset_throw_errno(error, errno, "cannot remove '%s'", path);
+    return TRUE;
+}

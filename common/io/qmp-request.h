@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Snapshot commands out of QMP text. */
+#pragma once
+
+#include "common/core/live.h"
+
+/*
+ * What the QMP command @text asks for (QEMU, qapi/: migration.json, block-core.json,
+ * transaction.json; human-monitor-command is looked into). NULL with SNAPSET_ERROR_MALFORMED when
+ * it cannot be read as a command, though QEMU, whose JSON is laxer, might.
+ */
+SnapsetLiveRequest *snapset_qmp_request_parse(const char *text, gsize size, GError **error);
