@@ -54,6 +54,6 @@ snapset_cmd_check(SnapsetOptions *options, GError **error)
         print_violations(set->report);
     }
     gboolean clean = snapset_report_verdict(set->report, error);
-    g_ptr_array_set_size(set->report->violations, 0); /* printed already */
+    snapset_report_clear(set->report); /* printed already */
     return clean;
 }

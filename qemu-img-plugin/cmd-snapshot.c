@@ -157,10 +157,10 @@ snapset_cmd_snapshot(int argc, char **argv)
     if (set != NULL) {
         g_steal_pointer(&tools);
         if (snapset_builtin_run(set, arguments.what, arguments.argument, &child, &error)) {
-            snapset_print_report(set->report, FALSE);
+            snapset_print_report(set->report, TRUE, FALSE);
             return pass_on(child);
         }
-        snapset_print_report(set->report, FALSE);
+        snapset_print_report(set->report, FALSE, FALSE);
         if (g_error_matches(error, SNAPSET_ERROR, SNAPSET_ERROR_REFUSED))
             return snapset_error_exit_code(error);
     }

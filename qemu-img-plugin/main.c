@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* qemu-img snapshot-set: one table of commands. */
+#include <fcntl.h>
 #include <locale.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "qemu-img-plugin/commands.h"
 #include "qemu-img-plugin/print.h"
@@ -71,19 +73,42 @@ flush_output(void)
     return FALSE;
 }
 
+/* A stream that was closed would be an image's descriptor next, and get what is printed. */
+static gboolean
+fill_streams(void)
+{
+    int fd;
+
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    return fd >= 0 && close(fd) == 0;
+}
+
+/* Of a refusal all reasons, of any other failure the one. */
+static void
+print_outcome(const SnapsetOptions *options, const GError *error)
+{
+    gboolean refused = g_error_matches(error, SNAPSET_ERROR, SNAPSET_ERROR_REFUSED);
+
+    if (options->set != NULL && (error == NULL || refused))
+        snapset_print_report(options->set->report, error == NULL, options->quiet);
+    if (error != NULL && !refused)
+        snapset_print_error("%s", error->message);
+}
+
 static int
 run(const SnapsetCommand *command, int argc, char **argv)
 {
     SnapsetOptions options = {0};
     g_autoptr(GError) error = NULL;
-    gboolean done = snapset_options_parse(&options, command, argc, argv, &error) &&
-                    command->run(&options, &error);
+    gboolean done = snapset_options_parse(&options, command, argc, argv, &error);
 
-    if (options.set != NULL)
-        snapset_print_report(options.set->report, options.quiet);
-    /* What a refusal has to say stands in the report. */
-    if (!done && !(g_error_matches(error, SNAPSET_ERROR, SNAPSET_ERROR_REFUSED)))
-        snapset_print_error("%s", error->message);
+    if (done && options.help != NULL)
+        printf("%s", options.help);
+    else if (done)
+        done = command->run(&options, &error);
+    print_outcome(&options, error);
     snapset_options_clear(&options);
     if (!flush_output())
         return 1;
@@ -93,6 +118,8 @@ run(const SnapsetCommand *command, int argc, char **argv)
 int
 main(int argc, char **argv)
 {
+    if (!fill_streams())
+        return 1;
     setlocale(LC_ALL, "");
     if (argc < 2) {
         snapset_print_error("expecting a command; see 'qemu-img snapshot-set --help'");

@@ -16,6 +16,7 @@ typedef struct {
     char **objects;
     char **allow;
     char **rest;
+    gboolean help;
 } Raw;
 
 static void
@@ -42,6 +43,7 @@ add_options(GOptionContext *context, SnapsetOptions *o, Raw *raw)
         {"quiet", 'q', 0, G_OPTION_ARG_NONE, &o->quiet, "print errors only", NULL},
         {"allow", 0, 0, G_OPTION_ARG_STRING_ARRAY, &raw->allow, "only warn about that rule",
          "RULE"},
+        {"help", 'h', 0, G_OPTION_ARG_NONE, &raw->help, "show this text", NULL},
         {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &raw->rest, NULL, NULL},
         {NULL},
     };
@@ -160,12 +162,17 @@ snapset_options_parse(SnapsetOptions *options, const SnapsetCommand *command, in
     options->command = command;
     options->objects = g_ptr_array_new_with_free_func(g_free);
     g_option_context_set_summary(context, command->summary);
+    g_option_context_set_help_enabled(context, FALSE); /* it would not notice a full disk */
     add_options(context, options, &raw);
     for (int i = 0; i < argc; i++)
         arguments[i] = g_strdup(i == 0 ? name : argv[i]);
     g_set_prgname(name);
     if (!g_option_context_parse_strv(context, &arguments, &failure))
         return snapset_throw(error, SNAPSET_ERROR_USAGE, "%s", failure->message);
+    if (raw.help) {
+        options->help = g_option_context_get_help(context, TRUE, NULL);
+        return TRUE;
+    }
     for (guint i = 0; raw.objects != NULL && raw.objects[i] != NULL; i++)
         g_ptr_array_add(options->objects, g_strdup(raw.objects[i]));
     return parse_output(options, raw.output, error) && parse_allow(options, raw.allow, error) &&
@@ -180,6 +187,7 @@ snapset_options_clear(SnapsetOptions *options)
     g_free(options->save_current);
     g_clear_pointer(&options->objects, g_ptr_array_unref);
     g_strfreev(options->operands);
+    g_free(options->help);
     snapset_set_free(options->set);
 }
 

@@ -49,10 +49,11 @@ struct SnapsetOptions {
     GPtrArray *objects;       /* of char * */
     SnapsetVerdicts verdicts; /* policy and --allow together */
     char **operands;          /* operand_count of them, then the images */
+    char *help;               /* the text of --help, if that was asked for; else NULL */
     SnapsetSet *set;          /* once opened */
 };
 
-/* Parse; FALSE with SNAPSET_ERROR_USAGE. --help is answered here, and ends the program. */
+/* Parse; FALSE with SNAPSET_ERROR_USAGE. With --help only options->help is filled in. */
 gboolean snapset_options_parse(SnapsetOptions *options, const SnapsetCommand *command, int argc,
                                char **argv, GError **error);
 void snapset_options_clear(SnapsetOptions *options);

@@ -33,11 +33,11 @@ snapset_print_warning(const char *format, ...)
 }
 
 void
-snapset_print_report(const SnapsetReport *report, gboolean quiet)
+snapset_print_report(const SnapsetReport *report, gboolean done, gboolean quiet)
 {
     for (guint i = 0; i < report->violations->len; i++) {
         const SnapsetViolation *violation = report->violations->pdata[i];
-        gboolean denied = violation->verdict == SNAPSET_DENY;
+        gboolean denied = !done && violation->verdict == SNAPSET_DENY;
         if (!denied && quiet)
             continue;
         fprintf(stderr, PREFIX "%s [%s]: %s\n", denied ? "refused" : "warning",

@@ -9,8 +9,11 @@
 void snapset_print_error(const char *format, ...) G_GNUC_PRINTF(1, 2);
 void snapset_print_warning(const char *format, ...) G_GNUC_PRINTF(1, 2);
 
-/* All violations on standard error: refusals, and unless @quiet warnings, each with its hint. */
-void snapset_print_report(const SnapsetReport *report, gboolean quiet);
+/*
+ * All violations on standard error: refusals, and unless @quiet warnings, each with its hint. What
+ * would be refused is a warning when the command went on (@done), as those that only read do.
+ */
+void snapset_print_report(const SnapsetReport *report, gboolean done, gboolean quiet);
 
 /* The set's notes and a line of result on standard output, unless --quiet or --output=json. */
 void snapset_print_result(const SnapsetOptions *options, const char *format, ...)

@@ -61,6 +61,7 @@ SnapsetCatalog *snapset_catalog_new(GPtrArray *images);
 void snapset_catalog_free(SnapsetCatalog *catalog);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SnapsetCatalog, snapset_catalog_free)
 
+/* By their indexes. */
 const SnapsetImage *snapset_catalog_image(const SnapsetCatalog *catalog, guint index);
 SnapsetSnapshot *snapset_catalog_snapshot(const SnapsetCatalog *catalog, guint index);
 const SnapsetMember *snapset_snapshot_member(const SnapsetSnapshot *snapshot, guint index);

@@ -96,9 +96,11 @@ snapset_format_selector(const char *tag)
 {
     g_autofree char *escaped = snapset_format_escaped(tag);
     g_autofree char *selector = g_strconcat("tag=", tag, NULL);
+    g_auto(GStrv) parts = g_strsplit(tag, "\\", -1);
+    g_autofree char *doubled = g_strjoinv("\\\\", parts);
 
     /* A backslash is doubled in the escaped form, and harmless in quotes. */
-    if (strchr(tag, '\\') == NULL && strcmp(escaped, tag) != 0)
+    if (strcmp(escaped, doubled) != 0)
         return g_strdup("id=UUID");
     return g_shell_quote(selector);
 }

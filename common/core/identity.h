@@ -43,6 +43,7 @@ typedef struct {
         G_MAXINT64, G_MININT64, G_MAXINT64, G_MININT64, FALSE, FALSE                               \
     }
 
+/* Take one more entry into the group. */
 void snapset_spread_add(SnapsetSpread *spread, const SnapsetMoment *moment, guint64 vm_state_size);
 
 /*

@@ -56,6 +56,7 @@ SnapsetEntry *snapset_image_add_entry(SnapsetImage *image, SnapsetBytes id, Snap
 /* Bind the ledger's records to the entries and give each entry its identity. */
 void snapset_image_finish(SnapsetImage *image);
 
+/* The entries, in table order. */
 guint snapset_image_entry_count(const SnapsetImage *image);
 const SnapsetEntry *snapset_image_entry(const SnapsetImage *image, guint index);
 

@@ -209,7 +209,9 @@ snapset_lineage_compact(SnapsetLedger *ledger, const SnapsetImage *image)
     }
     for (guint i = ledger->records->len; i-- > 0;) {
         const SnapsetRecord *record = ledger->records->pdata[i];
-        if (!(record->flags & SNAPSET_RECORD_EXTERNAL) &&
+        gboolean is_old =
+            image->ledger != NULL && snapset_ledger_find(image->ledger, &record->identity) != NULL;
+        if (is_old && !(record->flags & SNAPSET_RECORD_EXTERNAL) &&
             !g_hash_table_contains(live, &record->binding))
             snapset_lineage_remove(ledger, &record->identity);
     }

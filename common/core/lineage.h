@@ -43,7 +43,8 @@ void snapset_lineage_remove(SnapsetLedger *ledger, const SnapsetUuid *identity);
 void snapset_lineage_repoint(SnapsetLedger *ledger, const SnapsetUuid *from, const SnapsetUuid *to);
 
 /*
- * Take out the records whose entries are gone from @image, re-pointing over them; for when a slot
- * is full.
+ * Take out the records of @image's own ledger whose entries are gone from it, re-pointing over
+ * them; for when a slot is full. Records that @ledger has got since are kept: their entries may
+ * not be made yet.
  */
 void snapset_lineage_compact(SnapsetLedger *ledger, const SnapsetImage *image);

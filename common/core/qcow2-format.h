@@ -49,6 +49,7 @@
 #define QCOW2_V3_HEADER_SIZE_MIN 104
 #define QCOW2_V3_HEADER_SIZE 112 /* what QEMU since 5.1 writes */
 
+#define QCOW2_SECTOR_SIZE 512 /* what QEMU counts the virtual size in */
 #define QCOW2_CLUSTER_BITS_MIN 9
 #define QCOW2_CLUSTER_BITS_MAX 21
 #define QCOW2_REFCOUNT_ORDER_MAX 6

@@ -77,7 +77,7 @@ static gboolean
 check_features(const SnapsetQcow2Header *h, GError **error)
 {
     guint64 unknown = h->incompatible & ~QCOW2_INCOMPATIBLE_KNOWN;
-    gboolean typed = h->incompatible & QCOW2_INCOMPATIBLE_COMPRESSION;
+    gboolean typed = (h->incompatible & QCOW2_INCOMPATIBLE_COMPRESSION) != 0;
 
     if (unknown != 0)
         return malformed(error, "unsupported incompatible qcow2 features 0x%" G_GINT64_MODIFIER "x",
@@ -208,6 +208,9 @@ check_bitmaps(SnapsetBytes data, const SnapsetQcow2Header *h, GError **error)
 {
     if (data.size != QCOW2_BITMAPS_EXTENSION_SIZE)
         return malformed(error, "bitmaps extension has an invalid length");
+    /* Without the auto-clear bit the bitmaps are stale, and QEMU does not look into them. */
+    if (!h->has_bitmaps)
+        return TRUE;
     guint32 count = snapset_load_be32(data.data);
     if (count == 0 || count > QCOW2_BITMAPS_MAX)
         return malformed(error, "bitmaps extension names %u bitmaps", count);
@@ -235,7 +238,6 @@ check_extension(SnapsetBytes bytes, const SnapsetQcow2Extension *extension, Snap
     case QCOW2_EXTENSION_CRYPTO:
         return check_crypto(data, h, error);
     case QCOW2_EXTENSION_BITMAPS:
-        /* Without the auto-clear bit the bitmaps are stale, and QEMU passes over them. */
         h->has_bitmaps = (h->autoclear & QCOW2_AUTOCLEAR_BITMAPS) != 0;
         return check_bitmaps(data, h, error);
     case QCOW2_EXTENSION_SSET:
@@ -332,7 +334,7 @@ snapset_qcow2_parse_header(SnapsetBytes bytes, guint64 file_size, gsize *ret_wan
         malformed(error, "missing encryption header extension");
         return NULL;
     }
-    gsize needed = h->backing_offset + h->backing_length;
+    gsize needed = h->backing_offset != 0 ? h->backing_offset + h->backing_length : 0;
     if (needed > bytes.size) {
         if (needed > file_size)
             malformed(error, "backing file name runs past the end of the file");
@@ -506,6 +508,8 @@ extensions_are_canonical(SnapsetBytes bytes, const SnapsetQcow2Header *h)
                                padded - extension->length, &padding) ||
             !snapset_bytes_are_zero(padding))
             return FALSE;
+        if (extension->type == QCOW2_EXTENSION_BITMAPS && !h->has_bitmaps)
+            return FALSE; /* stale ones are dropped */
         if (extension->type == QCOW2_EXTENSION_FEATURE_TABLE) {
             has_table = TRUE;
             if (!feature_table_is_qemus(data))
@@ -521,7 +525,7 @@ extensions_are_canonical(SnapsetBytes bytes, const SnapsetQcow2Header *h)
 gboolean
 snapset_qcow2_header_is_canonical(SnapsetBytes bytes, const SnapsetQcow2Header *h)
 {
-    SnapsetBytes padding;
+    SnapsetBytes name, padding;
     guint64 name_at = (guint64)h->extensions_end + QCOW2_EXTENSION_HEADER_SIZE;
     guint64 end = name_at + h->backing_length;
 
@@ -532,6 +536,13 @@ snapset_qcow2_header_is_canonical(SnapsetBytes bytes, const SnapsetQcow2Header *
     if (h->backing_offset != 0 && h->backing_offset != name_at)
         return FALSE;
     if (h->backing_offset == 0 && h->backing_length != 0)
+        return FALSE;
+    /* QEMU counts sectors, and ends a name at a zero byte. */
+    if (h->virtual_size % QCOW2_SECTOR_SIZE != 0 ||
+        !snapset_bytes_run(bytes, name_at, h->backing_length, &name) ||
+        memchr(name.data, '\0', name.size) != NULL)
+        return FALSE;
+    if (h->autoclear & ~(QCOW2_AUTOCLEAR_SEAL | QCOW2_AUTOCLEAR_BITMAPS))
         return FALSE;
     if (!snapset_bytes_run(bytes, QCOW2_AT_COMPRESSION_TYPE + 1, 7, &padding) ||
         !snapset_bytes_are_zero(padding))

@@ -97,8 +97,8 @@ snapset_rules_tag(const SnapsetCatalog *catalog, const char *tag, SnapsetReport 
                            "tag %s reads as an ID to QEMU", quoted);
 }
 
-static void
-check_tag_exists(const SnapsetCatalog *catalog, const char *tag, SnapsetReport *report)
+void
+snapset_rules_exists(const SnapsetCatalog *catalog, const char *tag, SnapsetReport *report)
 {
     g_autoptr(GPtrArray) names = g_ptr_array_new();
     g_autoptr(GString) where = g_string_new(NULL);
@@ -272,6 +272,15 @@ snapset_rules_current(const SnapsetCatalog *catalog, SnapsetReport *report)
                        "the images stand at different points: %s", where->str);
 }
 
+/* Count @word once more, and return how often that makes. */
+static guint
+add_one(GHashTable *counts, const char *word)
+{
+    guint count = GPOINTER_TO_UINT(g_hash_table_lookup(counts, word)) + 1;
+    g_hash_table_insert(counts, (gpointer)word, GUINT_TO_POINTER(count));
+    return count;
+}
+
 /* Tags of one image that QEMU would confuse: twice, or also an ID. */
 static void
 check_image_tags(const SnapsetCatalog *catalog, const SnapsetImage *image, SnapsetReport *report)
@@ -281,21 +290,18 @@ check_image_tags(const SnapsetCatalog *catalog, const SnapsetImage *image, Snaps
     g_autofree char *name = snapset_format_escaped(image->filename);
 
     for (guint i = 0; i < image->entries->len; i++)
-        g_hash_table_insert(ids, (gpointer)snapset_image_entry(image, i)->id,
-                            GUINT_TO_POINTER(i + 1));
+        add_one(ids, snapset_image_entry(image, i)->id);
     for (guint i = 0; i < image->entries->len; i++) {
         const SnapsetEntry *entry = snapset_image_entry(image, i);
-        guint owner = GPOINTER_TO_UINT(g_hash_table_lookup(ids, entry->tag));
-        guint seen = GPOINTER_TO_UINT(g_hash_table_lookup(tags, entry->tag));
+        guint owners = GPOINTER_TO_UINT(g_hash_table_lookup(ids, entry->tag));
         g_autofree char *quoted = snapset_format_quoted(entry->tag);
-        g_hash_table_insert(tags, (gpointer)entry->tag, GUINT_TO_POINTER(seen + 1));
-        if (seen == 1)
+        if (add_one(tags, entry->tag) == 2)
             snapset_report_add_image(report, SNAPSET_RULE_TAG_DUPLICATE, entry->tag,
                                      image->filename,
                                      g_strdup("'id=UUID' names one of them ('list --all'); delete "
                                               "or keep each by that"),
                                      "%s has tag %s more than once", name, quoted);
-        if (owner != 0 && owner != i + 1)
+        if (owners > (strcmp(entry->id, entry->tag) == 0)) /* another entry's, that is */
             snapset_report_add_image(report, SNAPSET_RULE_TAG_NUMERIC, entry->tag, image->filename,
                                      g_strdup("use snapshot-set for these snapshots: QEMU's own "
                                               "commands take the one for the other"),
@@ -354,11 +360,57 @@ snapset_rules_check(const SnapsetCatalog *catalog, SnapsetReport *report)
     snapset_rules_current(catalog, report);
 }
 
+/* QEMU loads a tag that every disk has, if one of the entries holds VM state. */
+static gboolean
+is_loadable_live(const SnapsetCatalog *catalog, const char *tag)
+{
+    gboolean has_state = FALSE;
+
+    for (guint i = 0; i < catalog->images->len; i++) {
+        const SnapsetEntry *entry = snapset_image_find_tag(snapset_catalog_image(catalog, i), tag);
+        if (entry == NULL)
+            return FALSE;
+        has_state |= entry->vm_state_size != 0;
+    }
+    return has_state;
+}
+
+/* The verdict of @rule, but never worse than a warning. */
+static SnapsetVerdict
+soften(SnapsetReport *report, SnapsetRule rule)
+{
+    SnapsetVerdict verdict = report->verdicts.of[rule];
+    report->verdicts.of[rule] = MAX(verdict, SNAPSET_WARN);
+    return verdict;
+}
+
+void
+snapset_rules_start(const SnapsetCatalog *catalog, SnapsetReport *report)
+{
+    g_autoptr(GHashTable) collided = g_hash_table_new(g_str_hash, g_str_equal);
+
+    for (guint i = 0; i < catalog->snapshots->len; i++) {
+        const SnapsetSnapshot *snapshot = snapset_catalog_snapshot(catalog, i);
+        SnapsetVerdict unproven = soften(report, SNAPSET_RULE_IDENTITY_UNPROVEN);
+        check_unproven(catalog, snapshot, report);
+        report->verdicts.of[SNAPSET_RULE_IDENTITY_UNPROVEN] = unproven;
+        if (snapshot->standing != SNAPSET_COLLIDING ||
+            !g_hash_table_add(collided, (gpointer)snapshot->tag))
+            continue;
+        SnapsetVerdict collision = report->verdicts.of[SNAPSET_RULE_IDENTITY_COLLISION];
+        if (!is_loadable_live(catalog, snapshot->tag))
+            soften(report, SNAPSET_RULE_IDENTITY_COLLISION);
+        snapset_rules_collision(catalog, snapshot->tag, report);
+        report->verdicts.of[SNAPSET_RULE_IDENTITY_COLLISION] = collision;
+    }
+    snapset_rules_current(catalog, report);
+}
+
 void
 snapset_rules_create(const SnapsetCatalog *catalog, const char *tag, SnapsetReport *report)
 {
     snapset_rules_tag(catalog, tag, report);
-    check_tag_exists(catalog, tag, report);
+    snapset_rules_exists(catalog, tag, report);
     snapset_rules_current(catalog, report);
 }
 

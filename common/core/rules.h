@@ -15,6 +15,12 @@
 /* Everything that can be said of the set as it stands. */
 void snapset_rules_check(const SnapsetCatalog *catalog, SnapsetReport *report);
 
+/*
+ * May a machine be started on these images? Refused is only what is recorded, and what QEMU itself
+ * would load without a word; what is inferred or unproven, or cannot be loaded, warns.
+ */
+void snapset_rules_start(const SnapsetCatalog *catalog, SnapsetReport *report);
+
 /* May a snapshot called @tag be taken of all images? */
 void snapset_rules_create(const SnapsetCatalog *catalog, const char *tag, SnapsetReport *report);
 
@@ -34,6 +40,9 @@ void snapset_rules_current(const SnapsetCatalog *catalog, SnapsetReport *report)
 
 /* Is @tag one that may be given at all: tag-empty, tag-invalid, tag-numeric? */
 void snapset_rules_tag(const SnapsetCatalog *catalog, const char *tag, SnapsetReport *report);
+
+/* Does some image have @tag already: tag-exists. */
+void snapset_rules_exists(const SnapsetCatalog *catalog, const char *tag, SnapsetReport *report);
 
 /* The identity-collision of all snapshots that share @tag. */
 void snapset_rules_collision(const SnapsetCatalog *catalog, const char *tag, SnapsetReport *report);

@@ -109,9 +109,30 @@ header_is_ours_to_write(const SnapsetImage *image, GError **error)
     if (image->ledger_state == SNAPSET_LEDGER_FOREIGN)
         return snapset_throw(error, SNAPSET_ERROR_FAILED,
                              "its record has a layout this version does not know");
-    if (h->header_length % 8 != 0 || (!h->has_end_marker && h->sset == NULL))
+    /* The specification wants bitmaps where their auto-clear bit is set. */
+    if (h->header_length % 8 != 0 || (!h->has_end_marker && h->sset == NULL) ||
+        ((h->autoclear & QCOW2_AUTOCLEAR_BITMAPS) && !h->has_bitmaps) ||
+        (h->l1_offset == 0 && h->l1_size != 0) || h->reftable_offset == 0)
         return snapset_throw(error, SNAPSET_ERROR_FAILED, "its header has an unusual layout");
     return TRUE;
+}
+
+/* Where a new extension puts the backing file name: behind its payload and the new end marker. */
+static guint64
+new_name_offset(const SnapsetQcow2Header *h)
+{
+    return (guint64)h->extensions_end + 2 * QCOW2_EXTENSION_HEADER_SIZE +
+           SNAPSET_PAYLOAD_HEADER_SIZE + SNAPSET_LAYOUT_SLOTS * (guint64)slot_size_for(h);
+}
+
+/* Until the copy of the name is in use, nothing may be written over the name. */
+static gboolean
+can_move_name(const SnapsetQcow2Header *h)
+{
+    return h->backing_offset == 0 ||
+           (h->backing_offset + h->backing_length <= MIN(h->cluster_size, SNAPSET_HEADER_BYTES) &&
+            !snapset_ranges_overlap(h->backing_offset, h->backing_length, new_name_offset(h),
+                                    h->backing_length));
 }
 
 gboolean
@@ -125,6 +146,8 @@ snapset_stamp_is_possible(const SnapsetImage *image, GError **error)
                              image->header->cluster_size);
     if (image->slot_size == 0 && image->header->sset == NULL && slot_size_for(image->header) == 0)
         return snapset_throw(error, SNAPSET_ERROR_NO_ROOM, "the header is full");
+    if (image->header->sset == NULL && !can_move_name(image->header))
+        return snapset_throw(error, SNAPSET_ERROR_FAILED, "its header has an unusual layout");
     return TRUE;
 }
 
@@ -216,7 +239,7 @@ plan_extension(Draft *draft, const SnapsetImage *image, const SnapsetLedger *led
     if (payload == NULL)
         return FALSE;
     gsize size = g_bytes_get_size(payload);
-    guint64 name_at = at + QCOW2_EXTENSION_HEADER_SIZE + size + QCOW2_EXTENSION_HEADER_SIZE;
+    guint64 name_at = new_name_offset(h);
 
     if (h->backing_offset != 0) {
         g_autofree guint8 *name = g_memdup2(draft->header + h->backing_offset, h->backing_length);
@@ -271,6 +294,10 @@ snapset_stamp_plan_new(SnapsetBytes header, const SnapsetImage *image, SnapsetLe
     if (!snapset_stamp_is_possible(image, error))
         return NULL;
     ledger->sequence = (image->ledger != NULL ? image->ledger->sequence : 0) + 1;
+    if (ledger->sequence == G_MAXUINT64) { /* it would count as damaged */
+        snapset_throw(error, SNAPSET_ERROR_FAILED, "its record was written too often");
+        return NULL;
+    }
     if (image->header->sset == NULL)
         planned = plan_extension(&draft, image, ledger, error);
     else if (image->ledger == NULL)

@@ -20,6 +20,7 @@ G_STATIC_ASSERT(sizeof(SnapsetUuid) == SNAPSET_UUID_SIZE);
 /* The nil UUID (RFC 9562, section 5.9): "none". */
 extern const SnapsetUuid snapset_uuid_nil;
 
+/* Comparisons. */
 gboolean snapset_uuid_is_nil(const SnapsetUuid *uuid);
 gboolean snapset_uuid_equal(const SnapsetUuid *a, const SnapsetUuid *b);
 

@@ -174,21 +174,27 @@ snapset_children_run(GPtrArray *children, int inherited, SnapsetProgress progres
     }
 }
 
-/* The last line that is not empty, without "qemu-img: ". */
+/*
+ * What the program complained of last, without its name. QEMU's hints follow on lines of their own,
+ * which do not begin with a name; they count when nothing else was said.
+ */
 static char *
-last_line(const GString *text)
+complaint(const SnapsetChild *child)
 {
-    g_auto(GStrv) lines = g_strsplit(text->str, "\n", -1);
+    g_auto(GStrv) lines = g_strsplit(child->errors->str, "\n", -1);
+    g_autofree char *name = g_path_get_basename(child->argv[0]);
+    g_autofree char *prefix =
+        g_strconcat(child->shown_name != NULL ? child->shown_name : name, ": ", NULL);
+    const char *named = NULL;
     const char *last = "";
 
     for (guint i = 0; lines[i] != NULL; i++) {
+        if (g_str_has_prefix(lines[i], prefix))
+            named = lines[i] + strlen(prefix);
         if (*g_strstrip(lines[i]) != '\0')
             last = lines[i];
     }
-    if (g_str_has_prefix(last, "qemu-img: "))
-        last += strlen("qemu-img: ");
-    g_autofree char *valid = g_utf8_make_valid(last, -1);
-    return g_steal_pointer(&valid);
+    return g_utf8_make_valid(named != NULL ? named : last, -1);
 }
 
 gboolean
@@ -201,7 +207,7 @@ snapset_child_succeeded(const SnapsetChild *child, GError **error)
                              child->argv[0], WTERMSIG(child->wait_status));
     if (child->wait_status == 0)
         return TRUE;
-    g_autofree char *line = last_line(child->errors);
+    g_autofree char *line = complaint(child);
     if (*line == '\0')
         return snapset_throw(error, SNAPSET_ERROR_FAILED, "%s ended with status %d", child->argv[0],
                              WEXITSTATUS(child->wait_status));

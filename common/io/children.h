@@ -43,8 +43,8 @@ void snapset_children_run(GPtrArray *children, int inherited, SnapsetProgress pr
                           gpointer data);
 
 /*
- * TRUE when the child ended with status 0. Else FALSE with SNAPSET_ERROR_FAILED: its last line on
- * standard error without the program's name, or the signal that ended it, which means "cannot
+ * TRUE when the child ended with status 0. Else FALSE with SNAPSET_ERROR_FAILED: its last complaint
+ * on standard error without the program's name, or the signal that ended it, which means "cannot
  * tell" and never "no".
  */
 gboolean snapset_child_succeeded(const SnapsetChild *child, GError **error);

@@ -307,7 +307,7 @@ load(const char *path, GError **error)
     }
     SnapsetJournal *journal = decode(text);
     if (journal == NULL) {
-        snapset_throw(error, SNAPSET_ERROR_FAILED,
+        snapset_throw(error, SNAPSET_ERROR_PENDING,
                       "the journal '%s' of an interrupted operation cannot be read", path);
         return NULL;
     }

@@ -59,6 +59,7 @@ SnapsetJournal *snapset_journal_new(const char *operation, GError **error);
 SnapsetJournalImage *snapset_journal_add_image(SnapsetJournal *journal, const char *path,
                                                const char *options, guint64 device, guint64 inode);
 
+/* Add an entry that is to be deleted from @image. */
 void snapset_journal_doom(SnapsetJournalImage *image, const char *id, const char *tag,
                           guint64 binding);
 

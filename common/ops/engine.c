@@ -253,13 +253,18 @@ stamp_image(const SnapsetEngine *engine, guint index, GError **error)
 gboolean
 snapset_engine_finish(SnapsetEngine *engine, GError **error)
 {
+    guint rounds = 0;
     gboolean any;
 
-    do { /* one entry an image and round */
+    for (guint i = 0; i < engine->handles->len; i++)
+        rounds = MAX(rounds, snapset_engine_image(engine, i)->doomed->len);
+    do { /* one entry an image and round, and a last round that finds nothing */
         any = FALSE;
         if (!run(engine, delete_doomed, &any, error))
             return FALSE;
-    } while (any);
+    } while (any && rounds-- > 0);
+    if (any)
+        return snapset_throw(error, SNAPSET_ERROR_FAILED, "QEMU did not delete the snapshot");
     for (guint i = 0; i < engine->handles->len; i++) {
         if (!stamp_image(engine, i, error))
             return FALSE;

@@ -63,6 +63,7 @@ gboolean snapset_set_load(SnapsetSet *set, SnapsetAccess access, GError **error)
 /* Read the images again through the locks held, and make the catalogue anew. */
 gboolean snapset_set_reload(SnapsetSet *set, GError **error);
 
+/* By the index of the image. */
 const SnapsetHandle *snapset_set_handle(const SnapsetSet *set, guint index);
 const SnapsetImage *snapset_set_image(const SnapsetSet *set, guint index);
 
