@@ -12,7 +12,7 @@ snapset_cmd_adopt(SnapsetOptions *options, GError **error)
         !snapset_adopt(options->set, options->operands[0], options->dry_run, &identity, error))
         return FALSE;
     if (options->dry_run)
-        snapset_print_result(options, "the snapshot may be adopted");
+        snapset_print_result(options, "adopted the snapshot");
     else
         snapset_print_snapshot(options, "adopted", &identity);
     return TRUE;

@@ -53,7 +53,6 @@ snapset_cmd_check(SnapsetOptions *options, GError **error)
     } else if (!options->quiet) {
         print_violations(set->report);
     }
-    gboolean clean = snapset_report_verdict(set->report, error);
-    snapset_report_clear(set->report); /* printed already */
-    return clean;
+    options->told = TRUE;
+    return snapset_report_verdict(set->report, error);
 }

@@ -16,7 +16,7 @@ snapset_cmd_create(SnapsetOptions *options, GError **error)
         return FALSE;
     if (options->dry_run) {
         g_autofree char *quoted = snapset_format_quoted(tag);
-        snapset_print_result(options, "snapshot %s may be taken", quoted);
+        snapset_print_result(options, "created snapshot %s", quoted);
     } else {
         snapset_print_snapshot(options, "created", &identity);
     }

@@ -13,6 +13,8 @@ snapset_cmd_delete(SnapsetOptions *options, GError **error)
         !snapset_delete(options->set, options->operands[0], options->children, options->dry_run,
                         &deleted, error))
         return FALSE;
+    if (options->output == SNAPSET_OUTPUT_JSON)
+        snapset_print_set(options);
     for (guint i = 0; i < deleted->len; i++) {
         const SnapsetDeleted *one = deleted->pdata[i];
         char uuid[SNAPSET_UUID_SHORT_DIGITS + 1];

@@ -15,7 +15,7 @@ snapset_cmd_list(SnapsetOptions *options, GError **error)
     if (options->output == SNAPSET_OUTPUT_JSON) {
         snapset_check(options->set);
         snapset_output_json(set, chosen);
-        snapset_report_clear(options->set->report); /* printed already */
+        options->told = TRUE;
         return TRUE;
     }
     guint hidden = options->all ? 0 : snapset_output_hidden(set->catalog);

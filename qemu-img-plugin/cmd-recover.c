@@ -10,16 +10,19 @@ snapset_cmd_recover(SnapsetOptions *options, GError **error)
     g_autoptr(GPtrArray) notes = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GPtrArray) sources = NULL;
     guint count = 0;
+    guint running = 0;
 
     if (options->operands[0] != NULL) {
         sources = snapset_options_sources(options, error);
         if (sources == NULL)
             return FALSE;
     }
-    gboolean recovered = snapset_recover(sources, options->dry_run, &count, notes, error);
+    gboolean recovered = snapset_recover(sources, options->dry_run, &count, &running, notes, error);
     for (guint i = 0; !options->quiet && i < notes->len; i++)
         printf("%s\n", (char *)notes->pdata[i]);
     if (recovered && count == 0 && notes->len == 0 && !options->quiet)
         printf("nothing to recover\n");
+    if (recovered && running > 0)
+        return snapset_throw(error, SNAPSET_ERROR_PENDING, "wait for what is still running");
     return recovered;
 }

@@ -18,7 +18,7 @@ snapset_cmd_show(SnapsetOptions *options, GError **error)
         g_ptr_array_add(chosen, snapshot);
         snapset_check(set);
         snapset_output_json(set, chosen);
-        snapset_report_clear(options->set->report); /* printed already */
+        options->told = TRUE;
     } else {
         snapset_output_details(set, snapshot);
     }

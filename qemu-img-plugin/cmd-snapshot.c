@@ -41,6 +41,7 @@ parse(int argc, char **argv, Arguments *arguments)
         {"create", required_argument, NULL, 'c'},
         {"delete", required_argument, NULL, 'd'},
         {"quiet", no_argument, NULL, 'q'},
+        {"format", required_argument, NULL, 'f'},
         {NULL, 0, NULL, 0},
     };
     g_autofree char **copy = g_memdup2(argv, (argc + 1) * sizeof *argv);
@@ -48,7 +49,7 @@ parse(int argc, char **argv, Arguments *arguments)
 
     opterr = 0;
     optind = 0;
-    while ((option = getopt_long(argc, copy, "a:c:d:q", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, copy, "a:c:d:f:q", options, NULL)) != -1) {
         switch (option) {
         case 'a':
         case 'c':
@@ -59,6 +60,10 @@ parse(int argc, char **argv, Arguments *arguments)
             arguments->argument = optarg;
             break;
         case 'q':
+            break;
+        case 'f': /* since QEMU 10.1 */
+            if (strcmp(optarg, "qcow2") != 0)
+                return FALSE;
             break;
         case OPTION_OBJECT:
             g_ptr_array_add(arguments->objects, optarg);
@@ -122,7 +127,7 @@ load(const Arguments *arguments, SnapsetQemuTools *tools, const SnapsetVerdicts 
     GPtrArray *sources = g_ptr_array_new_with_free_func((GDestroyNotify)snapset_source_free);
     g_ptr_array_add(sources, source);
     g_autoptr(SnapsetSet) set = snapset_set_new(sources, tools, verdicts);
-    if (source->path == NULL || !snapset_recover(sources, FALSE, &count, NULL, pending) ||
+    if (source->path == NULL || !snapset_recover(sources, FALSE, &count, NULL, NULL, pending) ||
         !snapset_set_load(set, SNAPSET_FOR_WRITING, NULL) ||
         snapset_set_image(set, 0)->header == NULL || snapset_set_handle(set, 0)->path == NULL) {
         set->tools = NULL; /* the caller's still */

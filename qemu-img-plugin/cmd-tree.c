@@ -17,7 +17,7 @@ snapset_cmd_tree(SnapsetOptions *options, GError **error)
     case SNAPSET_OUTPUT_JSON:
         snapset_check(options->set);
         snapset_output_json(options->set, chosen);
-        snapset_report_clear(options->set->report); /* printed already */
+        options->told = TRUE;
         break;
     case SNAPSET_OUTPUT_DOT:
         snapset_output_dot(options->set, chosen);

@@ -22,11 +22,14 @@ static const SnapsetCommand commands[] = {
     {"check", "", "test every rule over the images", 0, SNAPSET_TAKES_REPAIR | SNAPSET_WRITES,
      G_MAXUINT32, snapset_cmd_check},
     {"create", "TAG", "take a snapshot of all images", 1,
-     SNAPSET_TAKES_DESCRIPTION | SNAPSET_WRITES, MAY_SAVE, snapset_cmd_create},
+     SNAPSET_TAKES_DESCRIPTION | SNAPSET_TAKES_PROGRESS | SNAPSET_WRITES, MAY_SAVE,
+     snapset_cmd_create},
     {"apply", "SELECTOR", "bring all images back to a snapshot", 1,
-     SNAPSET_TAKES_SAVE_CURRENT | SNAPSET_WRITES, MAY_SAVE | MAY_MISS, snapset_cmd_apply},
+     SNAPSET_TAKES_SAVE_CURRENT | SNAPSET_TAKES_PROGRESS | SNAPSET_WRITES, MAY_SAVE | MAY_MISS,
+     snapset_cmd_apply},
     {"delete", "SELECTOR", "delete a snapshot from all images", 1,
-     SNAPSET_TAKES_CHILDREN | SNAPSET_WRITES, MAY_MISS, snapset_cmd_delete},
+     SNAPSET_TAKES_CHILDREN | SNAPSET_TAKES_PROGRESS | SNAPSET_WRITES, MAY_MISS,
+     snapset_cmd_delete},
     {"adopt", "SELECTOR", "record that equal tags are one snapshot", 1,
      SNAPSET_WRITES | SNAPSET_WANTS_A_WORD,
      SNAPSET_MAY(IDENTITY_COLLISION) | SNAPSET_MAY(SET_PARTIAL), snapset_cmd_adopt},
@@ -89,11 +92,16 @@ fill_streams(void)
 static void
 print_outcome(const SnapsetOptions *options, const GError *error)
 {
-    gboolean refused = g_error_matches(error, SNAPSET_ERROR, SNAPSET_ERROR_REFUSED);
+    const SnapsetReport *report = options->set != NULL ? options->set->report : NULL;
+    gboolean refused = g_error_matches(error, SNAPSET_ERROR, SNAPSET_ERROR_REFUSED) ||
+                       g_error_matches(error, SNAPSET_ERROR, SNAPSET_ERROR_PENDING);
 
-    if (options->set != NULL && (error == NULL || refused))
-        snapset_print_report(options->set->report, error == NULL, options->quiet);
-    if (error != NULL && !refused)
+    if (options->told)
+        return;
+    if (report != NULL && (error == NULL || refused))
+        snapset_print_report(report, error == NULL, options->quiet);
+    /* What stands in the report is not said twice. */
+    if (error != NULL && !(refused && report != NULL && snapset_report_is_denied(report)))
         snapset_print_error("%s", error->message);
 }
 

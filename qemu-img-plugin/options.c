@@ -32,7 +32,7 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Raw, raw_clear)
 static void
 add_options(GOptionContext *context, SnapsetOptions *o, Raw *raw)
 {
-    SnapsetTakes takes = o->command->takes;
+    SnapsetTakes takes = o->command->takes | (o->command->allowable != 0 ? SNAPSET_TAKES_ALLOW : 0);
     const char *outputs = takes & SNAPSET_TAKES_DRAWINGS ? "human|json|dot|svg" : "human|json";
     const GOptionEntry shared[] = {
         {"format", 'f', 0, G_OPTION_ARG_STRING, &o->format, "format of all images", "FMT"},
@@ -41,8 +41,6 @@ add_options(GOptionContext *context, SnapsetOptions *o, Raw *raw)
          "OBJECTDEF"},
         {"output", 0, 0, G_OPTION_ARG_STRING, &raw->output, "how to print", outputs},
         {"quiet", 'q', 0, G_OPTION_ARG_NONE, &o->quiet, "print errors only", NULL},
-        {"allow", 0, 0, G_OPTION_ARG_STRING_ARRAY, &raw->allow, "only warn about that rule",
-         "RULE"},
         {"help", 'h', 0, G_OPTION_ARG_NONE, &raw->help, "show this text", NULL},
         {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &raw->rest, NULL, NULL},
         {NULL},
@@ -59,9 +57,13 @@ add_options(GOptionContext *context, SnapsetOptions *o, Raw *raw)
         {SNAPSET_WRITES,
          FALSE,
          {"dry-run", 0, 0, G_OPTION_ARG_NONE, &o->dry_run, "judge, and change nothing", NULL}},
-        {SNAPSET_WRITES,
+        {SNAPSET_TAKES_PROGRESS,
          FALSE,
          {"progress", 'p', 0, G_OPTION_ARG_NONE, &o->progress, "show progress", NULL}},
+        {SNAPSET_TAKES_ALLOW,
+         FALSE,
+         {"allow", 0, 0, G_OPTION_ARG_STRING_ARRAY, &raw->allow, "only warn about that rule",
+          "RULE"}},
         {SNAPSET_TAKES_ALL,
          FALSE,
          {"all", 0, 0, G_OPTION_ARG_NONE, &o->all, "incomplete snapshots too", NULL}},
@@ -70,7 +72,7 @@ add_options(GOptionContext *context, SnapsetOptions *o, Raw *raw)
          {"repair", 0, 0, G_OPTION_ARG_NONE, &o->repair, "repair what can be", NULL}},
         {SNAPSET_TAKES_DESCRIPTION,
          FALSE,
-         {"description", 0, 0, G_OPTION_ARG_STRING, &o->description, "a text to keep", "TEXT"}},
+         {"description", 0, 0, G_OPTION_ARG_FILENAME, &o->description, "a text to keep", "TEXT"}},
         {SNAPSET_TAKES_SAVE_CURRENT,
          FALSE,
          {"save-current", 0, 0, G_OPTION_ARG_FILENAME, &o->save_current,
@@ -170,7 +172,10 @@ snapset_options_parse(SnapsetOptions *options, const SnapsetCommand *command, in
     if (!g_option_context_parse_strv(context, &arguments, &failure))
         return snapset_throw(error, SNAPSET_ERROR_USAGE, "%s", failure->message);
     if (raw.help) {
-        options->help = g_option_context_get_help(context, TRUE, NULL);
+        g_autofree char *text = g_option_context_get_help(context, TRUE, NULL);
+        GString *help = g_string_new(text);
+        g_string_replace(help, "\xe2\x80\xa6", "...", 0); /* GOption's ellipsis, in any locale */
+        options->help = g_string_free(help, FALSE);
         return TRUE;
     }
     for (guint i = 0; raw.objects != NULL && raw.objects[i] != NULL; i++)
@@ -219,7 +224,7 @@ recover_first(const SnapsetOptions *options, GPtrArray *sources, GError **error)
 {
     g_autoptr(GPtrArray) notes = g_ptr_array_new_with_free_func(g_free);
     guint count = 0;
-    gboolean recovered = snapset_recover(sources, options->dry_run, &count, notes, error);
+    gboolean recovered = snapset_recover(sources, options->dry_run, &count, NULL, notes, error);
 
     for (guint i = 0; count > 0 && i < notes->len; i++)
         snapset_print_warning("an interrupted operation: %s", (char *)notes->pdata[i]);

@@ -20,8 +20,10 @@ typedef enum {
     SNAPSET_TAKES_CHILDREN = 1 << 4,
     SNAPSET_TAKES_DRAWINGS = 1 << 5, /* --output=dot|svg */
     SNAPSET_TAKES_NO_IMAGE = 1 << 6, /* images may be left out */
-    SNAPSET_WRITES = 1 << 7,         /* takes --dry-run and -p, and no -U */
-    SNAPSET_WANTS_A_WORD = 1 << 8,   /* only --allow counts: no policy speaks for a person */
+    SNAPSET_WRITES = 1 << 7,         /* takes --dry-run, and no -U */
+    SNAPSET_TAKES_PROGRESS = 1 << 9,
+    SNAPSET_TAKES_ALLOW = 1 << 10, /* follows from what is allowable */
+    SNAPSET_WANTS_A_WORD = 1 << 8, /* only --allow counts: no policy speaks for a person */
 } SnapsetTakes;
 
 typedef struct SnapsetOptions SnapsetOptions;
@@ -51,6 +53,7 @@ struct SnapsetOptions {
     char **operands;          /* operand_count of them, then the images */
     char *help;               /* the text of --help, if that was asked for; else NULL */
     SnapsetSet *set;          /* once opened */
+    gboolean told;            /* what is to be said of the outcome was printed */
 };
 
 /* Parse; FALSE with SNAPSET_ERROR_USAGE. With --help only options->help is filled in. */

@@ -27,6 +27,17 @@ snapset_output_hidden(const SnapsetCatalog *catalog)
     return hidden;
 }
 
+struct libscols_table *
+snapset_output_new_table(void)
+{
+    struct libscols_table *table = scols_new_table();
+
+    if (table == NULL)
+        g_error("out of memory");
+    scols_table_enable_noencoding(table, 1); /* all text is escaped already */
+    return table;
+}
+
 /* The columns of a list; the last two only with --all. */
 enum {
     COLUMN_MARK,
@@ -110,7 +121,7 @@ add_row(struct libscols_table *table, const SnapsetSet *snapset, const SnapsetSn
 void
 snapset_output_table(const SnapsetSet *set_, GPtrArray *chosen, gboolean all)
 {
-    struct libscols_table *table = scols_new_table();
+    struct libscols_table *table = snapset_output_new_table();
     gsize count = all ? G_N_ELEMENTS(columns) : COLUMN_STATE;
 
     for (gsize i = 0; i < count; i++)
@@ -134,7 +145,7 @@ print_members(const SnapsetSet *snapset, const SnapsetSnapshot *snapshot)
 {
     static const char *const names[] = {"IMAGE",    "IDENTITY", "DATE",
                                         "VM CLOCK", "VM SIZE",  "DISK SIZE"};
-    struct libscols_table *table = scols_new_table();
+    struct libscols_table *table = snapset_output_new_table();
 
     for (gsize i = 0; i < G_N_ELEMENTS(names); i++)
         scols_table_new_column(table, names[i], 0, i >= 3 ? SCOLS_FL_RIGHT : 0);
@@ -201,7 +212,8 @@ snapset_output_details(const SnapsetSet *snapset, const SnapsetSnapshot *snapsho
     }
     print_parent(snapshot);
     if (snapshot->covers != 0) {
-        g_autofree char *text = g_strdup_printf("%u images", snapshot->covers);
+        g_autofree char *text =
+            g_strdup_printf("%u image%s", snapshot->covers, snapshot->covers == 1 ? "" : "s");
         print_field("taken over", text);
     }
     if (missing->len > 0) {

@@ -103,7 +103,7 @@ snapset_output_tree(const SnapsetSet *set, GPtrArray *chosen)
 {
     g_autoptr(GArray) rows = rows_of(set, chosen);
     g_autofree struct libscols_line **lines = g_new0(struct libscols_line *, rows->len + 1);
-    struct libscols_table *table = scols_new_table();
+    struct libscols_table *table = snapset_output_new_table();
 
     scols_table_new_column(table, "TAG", 0, SCOLS_FL_TREE);
     scols_table_new_column(table, "UUID", 0, 0);

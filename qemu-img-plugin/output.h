@@ -25,6 +25,9 @@ void snapset_output_svg(const SnapsetSet *set, GPtrArray *chosen);
 const SnapsetSnapshot *snapset_output_parent(const SnapsetSnapshot *snapshot,
                                              const gboolean *is_chosen);
 
+/* A table that prints text as it is given; never NULL. */
+struct libscols_table *snapset_output_new_table(void);
+
 /* Which snapshots of the catalogue are in @chosen, by index. Caller frees. */
 gboolean *snapset_output_mark(const SnapsetCatalog *catalog, GPtrArray *chosen);
 

@@ -58,7 +58,14 @@ snapset_print_result(const SnapsetOptions *options, const char *format, ...)
     va_end(args);
     for (guint i = 0; i < options->set->notes->len; i++)
         printf("%s\n", (char *)options->set->notes->pdata[i]);
-    printf("%s%s\n", options->dry_run ? "dry run, nothing changed: " : "", message);
+    printf("%s%s\n", options->dry_run ? "dry run: would have " : "", message);
+}
+
+void
+snapset_print_set(const SnapsetOptions *options)
+{
+    g_autoptr(GPtrArray) all = snapset_output_choose(options->set->catalog, TRUE);
+    snapset_output_json(options->set, all);
 }
 
 void

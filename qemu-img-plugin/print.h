@@ -19,6 +19,9 @@ void snapset_print_report(const SnapsetReport *report, gboolean done, gboolean q
 void snapset_print_result(const SnapsetOptions *options, const char *format, ...)
     G_GNUC_PRINTF(2, 3);
 
+/* The whole set as it is after a command, as an object. */
+void snapset_print_set(const SnapsetOptions *options);
+
 /*
  * The result of a command that did something (@done, say "created") with the snapshot of that
  * identity: one line, or under --output=json the snapshot as an object.

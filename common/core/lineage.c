@@ -191,7 +191,13 @@ snapset_lineage_remove(SnapsetLedger *ledger, const SnapsetUuid *identity)
     SnapsetRecord *record = snapset_ledger_find(ledger, identity);
     SnapsetUuid gone = *identity; /* may point into the record that is freed below */
     SnapsetUuid parent = record != NULL ? record->parent : snapset_uuid_nil;
+    gboolean is_unknown = record == NULL || snapset_record_parent_is_unknown(record);
 
+    for (guint i = 0; is_unknown && i < ledger->records->len; i++) {
+        SnapsetRecord *child = ledger->records->pdata[i];
+        if (snapset_uuid_equal(&child->parent, &gone))
+            child->flags |= SNAPSET_RECORD_PARENT_INFERRED; /* and no root */
+    }
     snapset_lineage_repoint(ledger, &gone, &parent);
     if (record != NULL)
         g_ptr_array_remove(ledger->records, record);

@@ -131,12 +131,6 @@ snapset_report_add_image(SnapsetReport *report, SnapsetRule rule, const char *ta
     va_end(args);
 }
 
-void
-snapset_report_clear(SnapsetReport *report)
-{
-    g_ptr_array_set_size(report->violations, 0);
-}
-
 gboolean
 snapset_report_is_denied(const SnapsetReport *report)
 {

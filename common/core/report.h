@@ -86,9 +86,6 @@ void snapset_report_add_image(SnapsetReport *report, SnapsetRule rule, const cha
                               const char *image, char *hint, const char *format, ...)
     G_GNUC_PRINTF(6, 7);
 
-/* Forget the violations. */
-void snapset_report_clear(SnapsetReport *report);
-
 /* TRUE when some violation is denied. */
 gboolean snapset_report_is_denied(const SnapsetReport *report);
 

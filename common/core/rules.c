@@ -295,7 +295,12 @@ check_image_tags(const SnapsetCatalog *catalog, const SnapsetImage *image, Snaps
         const SnapsetEntry *entry = snapset_image_entry(image, i);
         guint owners = GPOINTER_TO_UINT(g_hash_table_lookup(ids, entry->tag));
         g_autofree char *quoted = snapset_format_quoted(entry->tag);
-        if (add_one(tags, entry->tag) == 2)
+        guint times = add_one(tags, entry->tag);
+        if (times == 1 && *entry->tag == '\0')
+            snapset_report_add_image(report, SNAPSET_RULE_TAG_EMPTY, entry->tag, image->filename,
+                                     g_strdup("'id=UUID' names it ('list --all')"),
+                                     "%s has a snapshot without a tag", name);
+        if (times == 2)
             snapset_report_add_image(report, SNAPSET_RULE_TAG_DUPLICATE, entry->tag,
                                      image->filename,
                                      g_strdup("'id=UUID' names one of them ('list --all'); delete "
@@ -324,6 +329,10 @@ check_ledger(const SnapsetImage *image, SnapsetReport *report)
                                  "one of the two copies of the record in %s is damaged; the last "
                                  "change to it may be lost",
                                  name);
+    else if (image->header != NULL && image->header->sset_count > 1)
+        snapset_report_add_image(report, SNAPSET_RULE_RECORD_DAMAGED, NULL, image->filename,
+                                 g_strdup("copy the image with 'qemu-img convert'"),
+                                 "%s holds two records, and neither can be trusted", name);
     else if (image->ledger_state == SNAPSET_LEDGER_DAMAGED)
         snapset_report_add_image(report, SNAPSET_RULE_RECORD_DAMAGED, NULL, image->filename,
                                  g_strdup("qemu-img snapshot-set check --repair IMAGE... starts a "

@@ -244,7 +244,7 @@ plan_extension(Draft *draft, const SnapsetImage *image, const SnapsetLedger *led
     if (h->backing_offset != 0) {
         g_autofree guint8 *name = g_memdup2(draft->header + h->backing_offset, h->backing_length);
         snapset_store_be64(head, name_at);
-        if (!add_write(draft, name_at, name, h->backing_length, error) ||
+        if ((name != NULL && !add_write(draft, name_at, name, h->backing_length, error)) ||
             !add_write(draft, QCOW2_AT_BACKING_OFFSET, head, sizeof head, error))
             return FALSE;
     }

@@ -308,7 +308,9 @@ load(const char *path, GError **error)
     SnapsetJournal *journal = decode(text);
     if (journal == NULL) {
         snapset_throw(error, SNAPSET_ERROR_PENDING,
-                      "the journal '%s' of an interrupted operation cannot be read", path);
+                      "the journal '%s' of an interrupted operation cannot be read; move it "
+                      "away once 'check' finds nothing wrong with your images",
+                      path);
         return NULL;
     }
     journal->path = g_strdup(path);

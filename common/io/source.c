@@ -12,13 +12,14 @@ has_protocol(const char *name)
 }
 
 /*
- * The value of @key in "key=value,key=value", where ",," stands for a comma in a value
- * (util/keyval.c); NULL: not there. Caller frees.
+ * The value of @key in "key=value,key=value", where ",," stands for a comma in a value and the last
+ * of several counts (util/qemu-option.c); NULL: not there. Caller frees.
  */
 static char *
 option_value(const char *options, const char *key)
 {
     const char *at = options;
+    char *value = NULL;
 
     while (*at != '\0') {
         GString *item = g_string_new(NULL);
@@ -30,10 +31,12 @@ option_value(const char *options, const char *key)
         g_autofree char *text = g_string_free(item, FALSE);
         char *equals = strchr(text, '=');
         if (equals != NULL && strlen(key) == (gsize)(equals - text) &&
-            strncmp(text, key, equals - text) == 0)
-            return g_strdup(equals + 1);
+            strncmp(text, key, equals - text) == 0) {
+            g_free(value);
+            value = g_strdup(equals + 1);
+        }
     }
-    return NULL;
+    return value;
 }
 
 static gboolean

@@ -96,7 +96,7 @@ snapset_adopt(SnapsetSet *set, const char *selector, gboolean dry_run, SnapsetUu
     if (!snapset_report_verdict(set->report, error))
         return FALSE;
     if (is_adopted(set, tag, ret_identity)) {
-        snapset_set_note(set, "it already has one recorded identity; nothing is changed");
+        snapset_set_note(set, "it had one recorded identity already");
         return TRUE;
     }
     *ret_identity = identity;

@@ -2,6 +2,7 @@
 /* Everything that can be said against a set, and what of it can be repaired. */
 #include "common/core/format.h"
 #include "common/core/rules.h"
+#include "common/core/stamp-plan.h"
 #include "common/ops/operations.h"
 
 void
@@ -21,7 +22,8 @@ snapset_repair(SnapsetSet *set, gboolean dry_run, GError **error)
         const SnapsetImage *image = snapset_set_image(set, i);
         g_autoptr(SnapsetLedger) ledger = snapset_set_ledger(set, i);
         g_autofree char *name = snapset_format_escaped(image->filename);
-        gboolean lost = image->ledger_state == SNAPSET_LEDGER_DAMAGED;
+        gboolean lost =
+            image->ledger_state == SNAPSET_LEDGER_DAMAGED && snapset_stamp_is_possible(image, NULL);
         if (!lost && image->ledger_state != SNAPSET_LEDGER_ONE_DAMAGED) {
             g_ptr_array_add(after, NULL);
             continue;

@@ -68,11 +68,12 @@ gboolean snapset_repair(SnapsetSet *set, gboolean dry_run, GError **error);
 
 /*
  * Finish or undo interrupted operations: those on an image of @sources, or all (NULL). TRUE when
- * none is left. *ret_count is how many there were; @notes (of char *, may be NULL) is told what was
- * done. FALSE with SNAPSET_ERROR_PENDING when one cannot be recovered now.
+ * none is left but those that still run, which keep their images locked. *ret_count is how many
+ * there were, *ret_running (may be NULL) how many still run; @notes (of char *, may be NULL) is
+ * told what was done. FALSE with SNAPSET_ERROR_PENDING when one cannot be recovered now.
  */
-gboolean snapset_recover(GPtrArray *sources, gboolean dry_run, guint *ret_count, GPtrArray *notes,
-                         GError **error);
+gboolean snapset_recover(GPtrArray *sources, gboolean dry_run, guint *ret_count, guint *ret_running,
+                         GPtrArray *notes, GError **error);
 
 /* A random identity. */
 SnapsetUuid snapset_new_identity(void);

@@ -84,14 +84,15 @@ carry_out(SnapsetJournal *journal, const SnapsetQemuTools *tools, GPtrArray *not
 }
 
 static gboolean
-recover_one(const SnapsetJournal *seen, gboolean dry_run, guint *count, GPtrArray *notes,
-            GError **error)
+recover_one(const SnapsetJournal *seen, gboolean dry_run, guint *count, guint *running,
+            GPtrArray *notes, GError **error)
 {
     g_autoptr(GError) failure = NULL;
     g_autoptr(SnapsetJournal) journal = snapset_journal_claim(seen, &failure);
 
     if (g_error_matches(failure, SNAPSET_ERROR, SNAPSET_ERROR_LOCKED)) {
-        note(notes, "%s", failure->message); /* its images are locked too */
+        note(notes, "%s", failure->message);
+        (*running)++;
         return TRUE;
     }
     if (failure != NULL) {
@@ -133,10 +134,12 @@ concerns_any(const SnapsetJournal *journal, GPtrArray *sources)
 }
 
 gboolean
-snapset_recover(GPtrArray *sources, gboolean dry_run, guint *ret_count, GPtrArray *notes,
-                GError **error)
+snapset_recover(GPtrArray *sources, gboolean dry_run, guint *ret_count, guint *ret_running,
+                GPtrArray *notes, GError **error)
 {
     g_autoptr(GPtrArray) journals = snapset_journal_scan(error);
+
+    guint running = 0;
 
     *ret_count = 0;
     if (journals == NULL)
@@ -144,8 +147,10 @@ snapset_recover(GPtrArray *sources, gboolean dry_run, guint *ret_count, GPtrArra
     for (guint i = 0; i < journals->len; i++) {
         if (sources != NULL && !concerns_any(journals->pdata[i], sources))
             continue;
-        if (!recover_one(journals->pdata[i], dry_run, ret_count, notes, error))
+        if (!recover_one(journals->pdata[i], dry_run, ret_count, &running, notes, error))
             return FALSE;
     }
+    if (ret_running != NULL)
+        *ret_running = running;
     return TRUE;
 }
