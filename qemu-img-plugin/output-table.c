@@ -34,7 +34,8 @@ snapset_output_new_table(void)
 
     if (table == NULL)
         g_error("out of memory");
-    scols_table_enable_noencoding(table, 1); /* all text is escaped already */
+    /* All text is escaped already; but what the locale cannot print the library has to encode. */
+    scols_table_enable_noencoding(table, g_get_charset(NULL));
     return table;
 }
 

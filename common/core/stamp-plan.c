@@ -125,11 +125,14 @@ new_name_offset(const SnapsetQcow2Header *h)
            SNAPSET_PAYLOAD_HEADER_SIZE + SNAPSET_LAYOUT_SLOTS * (guint64)slot_size_for(h);
 }
 
-/* Until the copy of the name is in use, nothing may be written over the name. */
+/*
+ * Until the copy of the name is in use, nothing may be written over the name. It may stand there
+ * already: a crash came between its move and the rest.
+ */
 static gboolean
 can_move_name(const SnapsetQcow2Header *h)
 {
-    return h->backing_offset == 0 ||
+    return h->backing_offset == 0 || h->backing_offset == new_name_offset(h) ||
            (h->backing_offset + h->backing_length <= MIN(h->cluster_size, SNAPSET_HEADER_BYTES) &&
             !snapset_ranges_overlap(h->backing_offset, h->backing_length, new_name_offset(h),
                                     h->backing_length));

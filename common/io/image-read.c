@@ -189,7 +189,7 @@ has_changed(Reading *reading, gboolean *ret_changed, GError **error)
     if (!fill(reading->fd, again, reading->head->len, 0, error))
         return FALSE;
     *ret_changed = again->len != reading->head->len ||
-                   memcmp(again->data, reading->head->data, again->len) != 0;
+                   (again->len > 0 && memcmp(again->data, reading->head->data, again->len) != 0);
     return TRUE;
 }
 

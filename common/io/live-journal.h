@@ -31,10 +31,12 @@ typedef struct {
     GPtrArray *images; /* of SnapsetLiveImage * */
 } SnapsetLiveEvent;
 
+/* An event that happens now; @tag is copied. */
 SnapsetLiveEvent *snapset_live_event_new(SnapsetLiveEventKind kind, const char *tag);
 void snapset_live_event_free(SnapsetLiveEvent *event);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SnapsetLiveEvent, snapset_live_event_free)
 
+/* Add an image; strings and @entry (NULL: nil) are copied. */
 void snapset_live_event_add_image(SnapsetLiveEvent *event, const char *path, guint64 inode,
                                   const SnapsetUuid *entry, gboolean sealed);
 
