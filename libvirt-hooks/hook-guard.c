@@ -38,12 +38,17 @@ monitor_path(const SnapsetDomain *domain)
     return NULL;
 }
 
-/* Our programs are installed side by side. */
+/* Our programs are installed side by side; where they were built, one of them has its own folder.
+ */
 static char *
 sibling(const char *program)
 {
     g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
     g_autofree char *folder = self != NULL ? g_path_get_dirname(self) : g_strdup("/usr/sbin");
+    g_autofree char *built = g_build_filename(folder, "guard", program, NULL);
+
+    if (g_file_test(built, G_FILE_TEST_IS_EXECUTABLE))
+        return g_steal_pointer(&built);
     return g_build_filename(folder, program, NULL);
 }
 

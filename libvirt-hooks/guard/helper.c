@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See helper.h. */
+#include "libvirt-hooks/guard/helper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    REPLY_FD = 3
+};
+
+int64_t
+snapset_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+}
+
+/* A file in memory that holds @bytes, to be read from its start; above the numbers that a child's
+ * own descriptors get. */
+static int
+memory_file(SnapsetSpan bytes)
+{
+    int low = memfd_create("qmp", MFD_CLOEXEC), fd = -1;
+
+    if (low >= 0)
+        fd = fcntl(low, F_DUPFD_CLOEXEC, REPLY_FD + 1);
+    if (low >= 0)
+        close(low);
+    if (fd >= 0 && pwrite(fd, bytes.at, bytes.length, 0) == (ssize_t)bytes.length)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+/* Let the OOM killer have it: less than the guest depends on it. */
+static void
+offer_to_oom_killer(void)
+{
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+    if (fd >= 0 && write(fd, "0", 1) == 1)
+        close(fd);
+}
+
+static void
+reset_signals(void)
+{
+    sigset_t none;
+
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    for (int number = 1; number < NSIG; number++)
+        signal(number, SIG_DFL);
+}
+
+typedef struct {
+    const SnapsetHelperSetup *setup;
+    const char *event;
+    int command, reply, output; /* reply: -1 for the judge */
+    pid_t relay;
+} Child;
+
+static void __attribute__((noreturn)) become_helper(const Child *child)
+{
+    int null = open("/dev/null", O_RDWR);
+
+    setpgid(0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != child->relay)
+        _exit(126);
+    offer_to_oom_killer();
+    reset_signals();
+    setenv("SNAPSHOT_SET_EVENT", child->event, 1);
+    dup2(child->command, 0);
+    dup2(child->reply < 0 ? child->output : null, 1);
+    dup2(null, 2);
+    if (child->reply >= 0)
+        dup2(child->reply, REPLY_FD);
+    syscall(SYS_close_range, child->reply >= 0 ? REPLY_FD + 1 : REPLY_FD, ~0U, 0);
+    execl(child->setup->program, "snapshot-set-judge", child->reply >= 0 ? "record" : "judge",
+          "--domain", child->setup->domain, (char *)NULL);
+    _exit(127);
+}
+
+static bool
+spawn(SnapsetHelper *helper, Child *child)
+{
+    helper->pid = fork();
+    if (helper->pid == 0)
+        become_helper(child);
+    if (helper->pid < 0) {
+        helper->pid = 0;
+        helper->failure = "cannot start a process for it";
+        return false;
+    }
+    setpgid(helper->pid, helper->pid);
+    helper->pid_fd = syscall(SYS_pidfd_open, helper->pid, 0);
+    return true;
+}
+
+static void
+close_if_open(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
+bool
+snapset_helper_start(SnapsetHelper *helper, const SnapsetHelperSetup *setup, const char *event,
+                     SnapsetSpan command, const SnapsetSpan *reply)
+{
+    Child child = {.setup = setup, .event = event, .relay = getpid(), .reply = -1};
+    int output[2] = {-1, -1};
+    bool ready, started = false;
+
+    *helper = (SnapsetHelper){
+        .pid_fd = -1, .output_fd = -1, .judging = !reply, .deadline = snapset_now() + setup->limit};
+    child.command = memory_file(command);
+    if (reply)
+        child.reply = memory_file(*reply);
+    ready = child.command >= 0 && (!reply || child.reply >= 0) &&
+            pipe2(output, O_CLOEXEC | O_NONBLOCK) == 0;
+    child.output = output[1] >= 0 && ready ? fcntl(output[1], F_DUPFD_CLOEXEC, REPLY_FD + 1) : -1;
+    if (child.output >= 0)
+        started = spawn(helper, &child);
+    else
+        helper->failure = "no file descriptors or memory left for it";
+    if (started)
+        helper->output_fd = output[0];
+    else
+        close_if_open(output[0]);
+    close_if_open(output[1]);
+    close_if_open(child.output);
+    close_if_open(child.command);
+    close_if_open(child.reply);
+    return started;
+}
+
+int
+snapset_helper_poll(const SnapsetHelper *helper, struct pollfd *ret_polls)
+{
+    int count = 0;
+
+    if (helper->pid == 0)
+        return 0;
+    if (helper->pid_fd >= 0)
+        ret_polls[count++] = (struct pollfd){helper->pid_fd, POLLIN, 0};
+    if (helper->output_fd >= 0)
+        ret_polls[count++] = (struct pollfd){helper->output_fd, POLLIN, 0};
+    return count;
+}
+
+static void
+read_output(SnapsetHelper *helper)
+{
+    size_t room = sizeof helper->output - 1 - helper->length;
+    ssize_t got = 0;
+
+    while (room > 0 && helper->output_fd >= 0 &&
+           (got = read(helper->output_fd, helper->output + helper->length, room)) > 0) {
+        helper->length += got;
+        room -= got;
+    }
+    if (helper->output_fd >= 0 && (room == 0 || got == 0 || (got < 0 && errno != EAGAIN))) {
+        close(helper->output_fd);
+        helper->output_fd = -1;
+    }
+}
+
+static void
+forget(SnapsetHelper *helper)
+{
+    close_if_open(helper->pid_fd);
+    close_if_open(helper->output_fd);
+    helper->pid_fd = helper->output_fd = -1;
+    helper->pid = 0;
+}
+
+void
+snapset_helper_stop(SnapsetHelper *helper)
+{
+    if (helper->pid == 0)
+        return;
+    kill(-helper->pid, SIGKILL);
+    kill(helper->pid, SIGKILL);
+    waitpid(helper->pid, NULL, 0);
+    forget(helper);
+}
+
+static SnapsetHelperResult
+fail(SnapsetHelper *helper, const char *why)
+{
+    helper->failure = why;
+    return SNAPSET_HELPER_FAILED;
+}
+
+/* The judge's words: one line, and nothing else. */
+static SnapsetHelperResult
+read_verdict(SnapsetHelper *helper)
+{
+    static const char deny[] = "deny ";
+    char *end = memchr(helper->output, '\n', helper->length);
+
+    if (!end || end + 1 != helper->output + helper->length)
+        return fail(helper, "it did not answer with one line");
+    *end = '\0';
+    if (strcmp(helper->output, "allow") == 0)
+        return SNAPSET_HELPER_ALLOWED;
+    if (strncmp(helper->output, deny, strlen(deny)) != 0 || strlen(helper->output) == strlen(deny))
+        return fail(helper, "it answered neither allow nor deny");
+    memmove(helper->output, helper->output + strlen(deny), end - helper->output - strlen(deny) + 1);
+    return SNAPSET_HELPER_DENIED;
+}
+
+static SnapsetHelperResult
+read_status(SnapsetHelper *helper, int status)
+{
+    if (WIFSIGNALED(status))
+        return fail(helper, "it was killed");
+    if (WEXITSTATUS(status) == 127)
+        return fail(helper, "it cannot be run");
+    if (WEXITSTATUS(status) != 0)
+        return fail(helper, "it failed");
+    return helper->judging ? read_verdict(helper) : SNAPSET_HELPER_ALLOWED;
+}
+
+SnapsetHelperResult
+snapset_helper_check(SnapsetHelper *helper)
+{
+    int status;
+
+    read_output(helper);
+    if (waitpid(helper->pid, &status, WNOHANG) == helper->pid) {
+        read_output(helper);
+        /* what it may have left behind in its group has no business to go on */
+        kill(-helper->pid, SIGKILL);
+        forget(helper);
+        return read_status(helper, status);
+    }
+    if (snapset_now() < helper->deadline)
+        return SNAPSET_HELPER_RUNNING;
+    snapset_helper_stop(helper);
+    return fail(helper, "it took too long");
+}

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The relay's loop: decide, write, run the judge and the recorder, wait, read. See relay.h. */
+#include "libvirt-hooks/guard/relay-parts.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+enum {
+    POLL_CLIENT,
+    POLL_QEMU,
+    POLL_LIFE,
+    POLL_HELPER,
+    POLL_COUNT = POLL_HELPER + 2
+};
+
+static const SnapsetState *
+now(const SnapsetRelay *relay)
+{
+    return snapset_region_state(relay->region);
+}
+
+/* ---- judge and recorder -----------------------------------------------------------------------
+ */
+
+static void
+judged(SnapsetRelay *relay, SnapsetHelperResult result)
+{
+    const SnapsetRelaySetup *setup = relay->setup;
+
+    if (result == SNAPSET_HELPER_FAILED)
+        setup->trouble(setup->allow_on_failure ? "judge failed, command allowed"
+                                               : "judge failed, command refused",
+                       relay->helper.failure);
+    if (result == SNAPSET_HELPER_DENIED)
+        snapset_client_deny(relay, relay->helper.output);
+    else if (result == SNAPSET_HELPER_ALLOWED || setup->allow_on_failure)
+        snapset_client_allow(relay);
+    else
+        snapset_client_deny(relay, "the judge of snapshot commands did not answer, and without it "
+                                   "none is allowed (on-judge-failure=deny)");
+}
+
+static void
+finished_helper(SnapsetRelay *relay, SnapsetHelperResult result)
+{
+    if (now(relay)->recording < 0) {
+        judged(relay, result);
+        return;
+    }
+    if (result == SNAPSET_HELPER_FAILED)
+        relay->setup->trouble("not recorded", relay->helper.failure);
+    snapset_qemu_recorded(relay);
+}
+
+/* An event's name: the same for each attempt to record it. All relays of a guard share
+ * the region, so its birth names the guard. */
+static void
+event_name(const SnapsetRelay *relay, char *name, size_t room)
+{
+    snprintf(name, room, "%" PRIu64 "-%" PRIu64, relay->region->born, now(relay)->events);
+}
+
+static bool
+start_helper(SnapsetRelay *relay)
+{
+    const SnapsetState *state = now(relay);
+    SnapsetSpan reply, command;
+    char event[64];
+
+    event_name(relay, event, sizeof event);
+    if (state->recording < 0)
+        return snapset_helper_start(&relay->helper, &relay->setup->helper, event,
+                                    snapset_client_command(relay), NULL);
+    reply = snapset_qemu_reply(relay);
+    command = (SnapsetSpan){relay->region->commands[state->recording],
+                            state->jobs[state->recording].length};
+    return snapset_helper_start(&relay->helper, &relay->setup->helper, event, command, &reply);
+}
+
+/* Start, watch and finish what the state calls for. False: nothing to do now. */
+static bool
+advance_helper(SnapsetRelay *relay)
+{
+    SnapsetHelperResult result;
+
+    if (relay->helper.pid == 0) {
+        if (now(relay)->recording < 0 && now(relay)->phase != SNAPSET_JUDGE)
+            return false;
+        if (start_helper(relay))
+            return false;
+        finished_helper(relay, SNAPSET_HELPER_FAILED);
+        return true;
+    }
+    result = snapset_helper_check(&relay->helper);
+    if (result == SNAPSET_HELPER_RUNNING)
+        return false;
+    finished_helper(relay, result);
+    return true;
+}
+
+/* ---- writing ----------------------------------------------------------------------------------
+ */
+
+typedef SnapsetWireResult Write(SnapsetWire *wire);
+
+static SnapsetWireResult
+pass_client(SnapsetWire *wire)
+{
+    return snapset_wire_pass(wire, SNAPSET_CLIENT);
+}
+
+static SnapsetWireResult
+pass_qemu(SnapsetWire *wire)
+{
+    return snapset_wire_pass(wire, SNAPSET_QEMU);
+}
+
+static Write *
+due_to_qemu(const SnapsetState *state)
+{
+    const SnapsetFlow *flow = &state->flow[SNAPSET_CLIENT];
+
+    if (flow->sent < flow->safe)
+        return pass_client;
+    return state->injected < state->inject ? snapset_wire_inject : NULL;
+}
+
+/* Our answer goes between lines, when QEMU owes none, and once begun nothing goes before its end.
+ */
+static Write *
+due_to_client(const SnapsetState *state)
+{
+    const SnapsetFlow *flow = &state->flow[SNAPSET_QEMU];
+
+    if (state->phase == SNAPSET_ANSWER && state->answered > 0)
+        return state->answered < state->answer ? snapset_wire_answer : NULL;
+    if (flow->sent < flow->safe)
+        return pass_qemu;
+    return state->phase == SNAPSET_ANSWER && state->owed == 0 && state->line_end
+               ? snapset_wire_answer
+               : NULL;
+}
+
+static bool
+write_all(SnapsetRelay *relay)
+{
+    Write *to_qemu = due_to_qemu(now(relay)), *to_client = due_to_client(now(relay));
+    bool moved = false;
+
+    if (to_qemu)
+        moved |= to_qemu(&relay->wire) == SNAPSET_WIRE_DONE;
+    if (to_client)
+        moved |= to_client(&relay->wire) == SNAPSET_WIRE_DONE;
+    return moved;
+}
+
+/* ---- waiting and reading ----------------------------------------------------------------------
+ */
+
+static bool
+wants_client(const SnapsetRelay *relay)
+{
+    SnapsetPhase phase = now(relay)->phase;
+
+    return snapset_wire_has_room(&relay->wire, SNAPSET_CLIENT) &&
+           (phase == SNAPSET_PASS || phase == SNAPSET_STREAM || phase == SNAPSET_DRAIN ||
+            phase == SNAPSET_SWALLOW || phase == SNAPSET_SKIP || phase == SNAPSET_LINE_END);
+}
+
+static bool
+wants_qemu(const SnapsetRelay *relay)
+{
+    const SnapsetState *state = now(relay);
+
+    return snapset_wire_has_room(&relay->wire, SNAPSET_QEMU) && state->recording < 0 &&
+           !state->hidden;
+}
+
+/* The client has said all and it was dealt with. */
+static bool
+client_done(const SnapsetState *state)
+{
+    return state->flow[SNAPSET_CLIENT].eof && !due_to_qemu(state) && state->recording < 0 &&
+           (state->phase == SNAPSET_PASS || state->phase == SNAPSET_STREAM);
+}
+
+static bool
+qemu_done(const SnapsetState *state)
+{
+    const SnapsetFlow *flow = &state->flow[SNAPSET_QEMU];
+
+    return flow->eof && flow->sent == flow->fill && state->recording < 0;
+}
+
+/* A socket nobody reads or writes now is left out: its hang-up would be told again and again. */
+static void
+watch_socket(struct pollfd *poll, int fd, bool read, bool write, bool hang_up)
+{
+    *poll = (struct pollfd){read || write || hang_up ? fd : -1,
+                            (read ? POLLIN : 0) | (write ? POLLOUT : 0), 0};
+}
+
+static int
+time_left(const SnapsetRelay *relay)
+{
+    const SnapsetState *state = now(relay);
+    int64_t until = INT64_MAX, clock;
+
+    if (state->phase == SNAPSET_SWALLOW || state->phase == SNAPSET_SKIP ||
+        state->phase == SNAPSET_LINE_END)
+        until = state->deadline;
+    if (relay->helper.pid && relay->helper.deadline < until)
+        until = relay->helper.deadline;
+    if (until == INT64_MAX)
+        return -1;
+    clock = snapset_now();
+    if (relay->helper.pid && relay->helper.pid_fd < 0 && clock + 10 < until)
+        until = clock + 10;
+    return until > clock ? until - clock : 0;
+}
+
+/* The keeper died. The judge at work is a child of this process, which is not to be the relay any
+ * more: it is asked again. */
+static void
+succeed_keeper(SnapsetRelay *relay)
+{
+    snapset_helper_stop(&relay->helper);
+    relay->life = relay->setup->succeed();
+}
+
+/* Wait for something to do and read what came. False: the client is gone for good. */
+static bool
+wait_and_read(SnapsetRelay *relay)
+{
+    const SnapsetState *state = now(relay);
+    struct pollfd polls[POLL_COUNT];
+    bool done = client_done(state);
+    int count = POLL_HELPER;
+
+    watch_socket(&polls[POLL_CLIENT], relay->wire.socket[SNAPSET_CLIENT], wants_client(relay),
+                 due_to_client(state) != NULL, done);
+    watch_socket(&polls[POLL_QEMU], relay->wire.socket[SNAPSET_QEMU], wants_qemu(relay),
+                 due_to_qemu(state) != NULL, false);
+    polls[POLL_LIFE] = (struct pollfd){relay->life, POLLIN, 0};
+    count += snapset_helper_poll(&relay->helper, polls + count);
+    if (poll(polls, count, time_left(relay)) < 0)
+        return true;
+    if (polls[POLL_LIFE].revents) {
+        succeed_keeper(relay);
+        return true;
+    }
+    if (done && polls[POLL_CLIENT].revents & (POLLHUP | POLLERR))
+        return false;
+    if (wants_client(relay) && polls[POLL_CLIENT].revents & (POLLIN | POLLHUP | POLLERR))
+        snapset_wire_read(&relay->wire, SNAPSET_CLIENT);
+    if (wants_qemu(relay) && polls[POLL_QEMU].revents & (POLLIN | POLLHUP | POLLERR))
+        snapset_wire_read(&relay->wire, SNAPSET_QEMU);
+    return true;
+}
+
+/* Tell QEMU of the client's end. */
+static void
+pass_end(SnapsetRelay *relay)
+{
+    SnapsetState *state = snapset_region_begin(relay->region);
+
+    shutdown(relay->wire.socket[SNAPSET_QEMU], SHUT_WR);
+    state->shut = true;
+    snapset_region_commit(relay->region);
+}
+
+bool
+snapset_relay_run(SnapsetRegion *region, int client, int qemu, const SnapsetRelaySetup *setup)
+{
+    SnapsetRelay relay = {.region = region,
+                          .setup = setup,
+                          .life = setup->life,
+                          .wire = {.region = region, .socket = {client, qemu}}};
+    bool here = true;
+
+    snapset_wire_resume(&relay.wire);
+    while (here && !qemu_done(now(&relay))) {
+        if (snapset_client_advance(&relay) | snapset_qemu_advance(&relay) | advance_helper(&relay) |
+            write_all(&relay))
+            continue;
+        if (client_done(now(&relay)) && relay.wire.client_gone)
+            break;
+        if (client_done(now(&relay)) && !now(&relay)->shut)
+            pass_end(&relay);
+        here = wait_and_read(&relay);
+    }
+    snapset_helper_stop(&relay.helper);
+    return qemu_done(now(&relay)) && !now(&relay)->flow[SNAPSET_CLIENT].eof;
+}

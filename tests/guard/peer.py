@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the relay's tests stand on: a guard between a client and a real QEMU or a scripted one."""
+import array
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+GUARD = os.environ["SNAPSHOT_SET_GUARD"]
+TIMEOUT = int(os.environ.get("PEER_TIMEOUT", "20"))
+GREETING = b'{"QMP": {"version": {}, "capabilities": ["oob"]}}\r\n'
+
+
+def wait_for(condition, what):
+    """Poll until @condition() is true, and return that."""
+    deadline = time.monotonic() + TIMEOUT
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.005)
+    raise AssertionError(f"waited in vain for {what}")
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(word) for word in file.read().split()]
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def private_memory(pid):
+    total = 0
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+        for line in file:
+            if line.startswith(("Private_Clean", "Private_Dirty")):
+                total += int(line.split()[1])
+    return total
+
+
+class Stream:
+    """A connected socket, read by line."""
+
+    def __init__(self, sock):
+        self.sock = sock
+        self.sock.settimeout(TIMEOUT)
+        self.buffer = b""
+        self.fds = []
+
+    def send(self, data, fds=()):
+        if isinstance(data, str):
+            data = data.encode()
+        if fds:
+            control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
+            sent = self.sock.sendmsg([data], control)
+            data = data[sent:]
+        self.sock.sendall(data)
+
+    def more(self):
+        data, fds, _, _ = socket.recv_fds(self.sock, 65536, 16)
+        self.fds += fds
+        self.buffer += data
+        return data
+
+    def line(self):
+        while b"\n" not in self.buffer:
+            if not self.more():
+                raise EOFError(self.buffer)
+        line, self.buffer = self.buffer.split(b"\n", 1)
+        return line + b"\n"
+
+    def exactly(self, length):
+        while len(self.buffer) < length:
+            if not self.more():
+                raise EOFError(self.buffer)
+        data, self.buffer = self.buffer[:length], self.buffer[length:]
+        return data
+
+    def silent(self, seconds=0.05):
+        """Whether nothing is there and nothing comes for a while."""
+        return not self.buffer and not select.select([self.sock], [], [], seconds)[0]
+
+    def ended(self):
+        try:
+            return self.more() == b""
+        except ConnectionResetError:
+            return True
+
+    def close(self):
+        self.sock.close()
+
+
+class Client(Stream):
+    """A QMP client."""
+
+    def __init__(self, path, negotiate=True):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(TIMEOUT)
+        here = os.open(".", os.O_RDONLY)
+        os.chdir(os.path.dirname(path))  # however long that is
+        sock.connect(os.path.basename(path))
+        os.fchdir(here)
+        os.close(here)
+        super().__init__(sock)
+        self.events = []
+        if negotiate:
+            assert b"QMP" in self.line()
+            assert "return" in self.execute("qmp_capabilities")
+
+    def reply(self):
+        while True:
+            message = json.loads(self.line())
+            if "event" not in message:
+                return message
+            self.events.append(message)
+
+    def execute(self, command, fds=(), **arguments):
+        message = {"execute": command}
+        if arguments:
+            message["arguments"] = {k.replace("_", "-"): v for k, v in arguments.items()}
+        self.send(json.dumps(message) + "\r\n", fds)
+        return self.reply()
+
+    def hmp(self, line):
+        return self.execute("human-monitor-command", command_line=line)
+
+
+JUDGE = """#!/bin/sh
+# A judge whose verdict is in a file: its words are sourced. What it was given is kept.
+here=%(folder)s
+if [ "$1" = record ]; then
+    cat >"$here/recorded.$$"; cat <&3 >"$here/reply.$$"; echo "$SNAPSHOT_SET_EVENT" >>"$here/events"
+    cat "$here/recorded.$$" >>"$here/recorded"; cat "$here/reply.$$" >>"$here/replies"
+    [ ! -e "$here/recorder" ] || . "$here/recorder"
+    exit 0
+fi
+echo "$*" >"$here/arguments"; ls -l /proc/$$/fd >"$here/fds"
+cat >"$here/asked"
+echo >>"$here/count"
+. "$here/verdict"
+"""
+
+
+class Guard:
+    """A guard, and what it guards: a real QEMU (@qemu: its arguments) or nothing yet."""
+
+    def __init__(self, folder, qemu=None, options=(), name="guest", insert=True):
+        self.folder = folder
+        os.makedirs(folder, exist_ok=True)
+        self.path = os.path.join(folder, "monitor.sock")
+        self.qemu = None
+        self.judge = os.path.join(folder, "judge")
+        self.verdict("echo allow")
+        with open(self.judge, "w", encoding="ascii") as file:
+            file.write(JUDGE % {"folder": folder})
+        os.chmod(self.judge, 0o755)
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.settimeout(TIMEOUT)
+        here = os.open(".", os.O_RDONLY)
+        os.chdir(folder)
+        self.listener.bind("monitor.sock")
+        os.fchdir(here)
+        os.close(here)
+        self.listener.listen(1)
+        self.keeper = None
+        if insert:
+            before = set(guards())
+            subprocess.run([GUARD, "run", "--monitor", self.path, "--domain", name,
+                            "--judge", self.judge, *options], check=True, timeout=TIMEOUT)
+            self.keeper = wait_for(lambda: list(set(guards()) - before), "the keeper")[0]
+        if qemu is not None:
+            self.start_qemu(qemu)
+
+    def start_qemu(self, arguments):
+        fd = self.listener.fileno()
+        os.set_inheritable(fd, True)
+        self.qemu = subprocess.Popen(
+            ["qemu-system-x86_64", "-machine", "none" if not arguments else "pc,accel=kvm:tcg",
+             "-nodefaults", "-display", "none", "-m", "64", *arguments,
+             "-chardev", f"socket,id=mon,fd={fd},server=on,wait=off",
+             "-mon", "chardev=mon,id=monitor,mode=control"],
+            stdin=subprocess.DEVNULL, pass_fds=[fd])
+        self.listener.close()
+
+    def verdict(self, script):
+        with open(os.path.join(self.folder, "verdict"), "w", encoding="utf-8") as file:
+            file.write(script + "\n")
+
+    def read(self, name):
+        try:
+            with open(os.path.join(self.folder, name), "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            return b""
+
+    def relay(self):
+        return wait_for(lambda: children(self.keeper), "a relay")[0]
+
+    def kill_relay(self):
+        pid = self.relay()
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not alive(pid), "the relay's end")
+
+    def connect(self):
+        """Client and scripted QEMU, connected through the guard."""
+        client = Client(self.path, negotiate=False)
+        while True:
+            qemu = Stream(self.listener.accept()[0])
+            # the keeper looks whether somebody listens by a connection that it closes at once
+            if not select.select([qemu.sock], [], [], 0)[0] or qemu.sock.recv(1, socket.MSG_PEEK):
+                return client, qemu
+
+    def greeted(self):
+        client, qemu = self.connect()
+        qemu.send(GREETING)
+        assert client.line() == GREETING
+        return client, qemu
+
+    def end(self):
+        if self.qemu:
+            self.qemu.kill()
+            self.qemu.wait()
+        self.listener.close()
+        if os.path.exists(self.path):
+            os.unlink(self.path)
+
+
+def guards():
+    folder = os.path.join(os.environ["SNAPSHOT_SET_RUN_DIR"], "guards")
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    return [int(name.rsplit("-", 1)[1]) for name in names if not name.startswith(".")]
+
+
+def equal(got, want, what="value"):
+    if got != want:
+        raise AssertionError(f"{what} is {got!r:.2000} instead of {want!r:.2000}")
+
+
+def run(cases):
+    """Run the case that the command line names."""
+    guard_cases = {case.__name__: case for case in cases}
+    guard_cases[sys.argv[1]]()

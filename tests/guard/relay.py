@@ -1,0 +1,697 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The relay's tests against a scripted QEMU: `relay.py CASE`, in an empty folder."""
+import random
+import threading
+
+from peer import *
+
+SAVE = (b'{"execute": "human-monitor-command", "arguments": {"command-line": "savevm a"}, '
+        b'"id": "libvirt-7"}')
+ANSWER = (b'{"id": "libvirt-7", "error": {"class": "GenericError", '
+          b'"desc": "snapshot-set: no way"}}\r\n')
+OK = b'{"return": {}}\r\n'
+
+
+def new(**options):
+    return Guard(os.path.abspath("guard"), **options)
+
+
+def denying(**options):
+    guard = new(**options)
+    guard.verdict("echo deny no way")
+    return guard
+
+
+def exchange(client, qemu, command, reply=OK):
+    """A command that passes, and its reply."""
+    client.send(command)
+    equal(qemu.exactly(len(command)), command, "command")
+    qemu.send(reply)
+    equal(client.line(), reply, "reply")
+
+
+def slow_client():
+    guard = denying()
+    client, qemu = guard.greeted()
+    plain = b'{"execute":\r\n  \'query-status\', "id": [1, {"a": "}"}]}\r\n'
+    for i in range(len(plain)):
+        client.send(plain[i:i + 1])
+        time.sleep(0.001)
+    equal(qemu.exactly(len(plain)), plain)
+    qemu.send(OK)
+    client.line()
+    for i in range(len(SAVE)):
+        client.send(SAVE[i:i + 1])
+        time.sleep(0.001)
+    equal(client.line(), ANSWER)
+    assert qemu.silent()
+    client.send(b"\r\n")  # of a line end that came too late, nothing is left
+    exchange(client, qemu, plain) if qemu.exactly(2) == b"\r\n" else None
+
+
+def line_end_awaited():
+    """The refusal waits for the line end that the client still owes, and takes it out."""
+    guard = denying()
+    client, qemu = guard.greeted()
+    client.send(SAVE)
+    time.sleep(0.06)
+    client.send(b"\r")
+    time.sleep(0.005)
+    assert not client.buffer and not select.select([client.sock], [], [], 0)[0], "too early"
+    client.send(b"\n")
+    equal(client.line(), ANSWER)
+    exchange(client, qemu, b'{"execute": "query-status"}\r\n')
+    assert client.silent() and qemu.silent()
+
+
+def two_on_one_line():
+    guard = denying()
+    client, qemu = guard.greeted()
+    status = b'{"execute": "query-status"}'
+    client.send(SAVE + status + b"\r\n")
+    equal(client.line(), ANSWER)
+    equal(qemu.exactly(len(status) + 2), status + b"\r\n")
+    qemu.send(OK)
+    equal(client.line(), OK)
+    # the other way round: QEMU's reply to the first comes first
+    client.send(status + SAVE + b"\r\n")
+    equal(qemu.exactly(len(status)), status)
+    assert client.silent(0.2), "refused before the reply to the command before it"
+    qemu.send(b'{"event": "STOP"}\r\n' + OK)
+    equal(client.line(), b'{"event": "STOP"}\r\n')
+    equal(client.line(), OK)
+    equal(client.line(), ANSWER)
+    assert qemu.silent() and client.silent()
+
+
+def ids():
+    guard = denying()
+    client, _ = guard.greeted()
+    for sent, echoed in [
+            ("7", b"7"), ("-1.5e+3", b"-1.5e+3"), ("null", b"null"), ("true", b"true"),
+            ('"a\\"b\\u00e4\\\\"', b'"a\\"b\\u00e4\\\\"'), ("[1, [2,\n {}]]", b"[1,[2,{}]]"),
+            ("{'a\"b': 'it\\'s'}", b'{"a\\"b":"it\'s"}'), ('"\u00e4\U0001f600"', b'"\\u00E4\\uD83D\\uDE00"'),
+            ('""', b'""'), ('"execute"', b'"execute"'), ('{"execute": "x"}', b'{"execute":"x"}')]:
+        client.send('{"id": %s, "execute": "snapshot-save"}\n' % sent)
+        line = client.line()
+        assert line.startswith(b'{"id": ' + echoed + b', "error": '), line
+        json.loads(line)
+    client.send('{"execute": "snapshot-save"}')
+    assert client.line().startswith(b'{"error": ')
+    guard.verdict("printf 'deny a \"quoted\\\\\" \\303\\244 text\\n'")
+    client.send('{"execute": "snapshot-save"}')
+    equal(json.loads(client.line())["error"]["desc"], 'snapshot-set: a "quoted\\" ?? text')
+
+
+WATCHED = [
+    '{"execute": "snapshot-save"}', "{'execute': 'snapshot-load'}", '{"execute":"snapshot-delete"}',
+    '{"execute": "blockdev-snapshot"}', '{"execute": "blockdev-snapshot-sync"}',
+    '{"execute": "blockdev-snapshot-internal-sync"}', '{"execute": "transaction"}',
+    '{"execute": "blockdev-snapshot-delete-internal-sync"}',
+    '{"\\u0065xecute": "\\u0073napshot\\u002Dsave"}',
+    '{"id": {"execute": "x"}, "arguments": {"execute": "x"}, "execute": "snapshot-save"}',
+    *('{"execute": "human-monitor-command", "arguments": {"cpu-index": 0, "command-line": %s}}' % line
+      for line in ('"savevm"', '"  savevm x"', '"savevm/x y"', '"\\tloadvm x"', '"delvm\\tx"',
+                   '"snapshot_blkdev a"', '"snapshot_blkdev_internal a"', "'sa\\u0076evm \\'x'",
+                   '"snapshot_delete_blkdev_internal a"', '"%ssavevm x"' % (" " * 5000))),
+    '{"arguments": {"\\u0063ommand-line": "savevm"}, "execute": "human-monitor-command"}',
+]
+PLAIN = [
+    '{"a":"savevm"}', '{"execute": "query-status", "id": "snapshot-save"}', '{}',
+    '{"execute": "snapshot-save "}', '{"execute": "Snapshot-save"}', '{"execute": ["snapshot-save"]}',
+    '{"exec-oob": "snapshot-save"}', '{"execute": "snapshot-save\\u0000"}',
+    '{"execute": "qom-set", "arguments": {"execute": "snapshot-save", "x": "savevm"}}',
+    '{"execute": "human-monitor-command"}', '{"execute": "human-monitor-command", "arguments": {}}',
+    *('{"execute": "human-monitor-command", "arguments": {"command-line": %s}}' % line
+      for line in ('"info savevm"', '"savevmx"', '"xsavevm"', '""', '"   "', "7", '"info snapshots"',
+                   '"\u00a0savevm"', '"savevm\u00e4 x"', '["savevm"]')),
+    '{"execute": "x", "arguments": {"command-line": "savevm"}}',
+]
+BROKEN = [
+    '{"execute": "query-status", "execute": "snapshot-save"}',
+    '{"execute": "query-status", "exec-oob": "snapshot-save"}',
+    '{"execute": "query-status", "\\u0065xecute": "snapshot-save"}',
+    '{"execute": "human-monitor-command", "arguments": {}, "arguments": {"command-line": "savevm"}}',
+    '{"execute": "human-monitor-command", "arguments": {"command-line": "x", "command-line": "savevm"}}',
+]
+MALFORMED = [
+    '}', '[1]', '7', '"savevm"', 'x', '{,}', '{"a"}', '{"a" 1}', '{"a": 1,}', '{"a": 01}', '{a: 1}',
+    '{"a": [}]', '{"a": \x01}', '{"a": "\x01"}', '{"a": %d}', '{"a": "\\x"}', '{"a": "\\u12g4"}',
+    '{"a": 1 2}', '{"a": -}', '{"a": 1.}', '{"a": 1e}', '{"a": +1}', '{"a": [1,]}', '{{}}', '{"a":: 1}',
+    '{"a": True}', '\u00e4', '{"a": ]', '{"a": "' + "x" * 100 + '\x7f\x1f"}',
+]
+
+
+def words():
+    """What is watched is judged, what is not passes unchanged, what is unclear is refused."""
+    guard = denying()
+    client, qemu = guard.greeted()
+    for text in WATCHED:
+        client.send(text + "\r\n")
+        assert b"snapshot-set: no way" in client.line(), text
+        equal(guard.read("asked"), text.encode(), "what the judge was given")
+    asked = len(guard.read("count"))
+    for text in PLAIN:
+        exchange(client, qemu, text.encode() + b"\r\n")
+    for text in BROKEN + MALFORMED:
+        client.send(text + "\r\n")
+        assert b"snapshot-set: JSON parse error" in client.line(), text
+    for text in ['{"a": "\udcff"}', "\udcff", '{"a": \udcfe}']:
+        client.send(text.encode(errors="surrogateescape") + b"\r\n")
+        assert b"snapshot-set: JSON parse error" in client.line(), text
+    equal(len(guard.read("count")), asked, "times asked")
+    exchange(client, qemu, b'{"execute": "query-status"}\r\n')
+    assert client.silent() and qemu.silent()
+
+
+def long_commands():
+    """Too long to hold: passed on as it comes if its name came first and is not watched."""
+    guard = denying()
+    client, qemu = guard.greeted()
+    ten = 10 * 1024 * 1024
+    command = b'{"execute": "qom-set", "arguments": {"x": "' + b"savevm " * (ten // 7) + b'"}}\r\n'
+    sender = threading.Thread(target=client.send, args=(command,))
+    sender.start()
+    equal(qemu.exactly(len(command)) == command, True, "passed unchanged")
+    sender.join()
+    qemu.send(OK)
+    equal(client.line(), OK)
+    for head in (b'{"id": 5, "arguments": {"x": "', b'{"id": 5, "execute": "transaction", "x": {"x": "',
+                 b'{"id": 5, "execute": "human-monitor-command", "arguments": {"command-line": "'):
+        client.send(head + b"x" * ten + b'"}')
+        assert client.silent(0.15), "answered before the command was whole"
+        client.send(b', "execute": "savevm"}\r\n')
+        equal(json.loads(client.line())["id"], 5)
+    assert qemu.silent()
+    # exactly as long as is held
+    command = b'{"arguments": "%s", "execute": "x"}'
+    command = command % (b"x" * (65536 - len(command) + 2))
+    client.send(command + b"\r\n")
+    equal(qemu.exactly(65538), command + b"\r\n")
+    qemu.send(OK)
+    equal(client.line(), OK)
+    equal(alive(guard.relay()), True)
+    assert private_memory(guard.keeper) + private_memory(guard.relay()) < 1024
+
+
+def deep():
+    guard = denying()
+    client, qemu = guard.greeted()
+    fine = b'{"a": ' + b"[" * 1023 + b"]" * 1023 + b"}\r\n"
+    exchange(client, qemu, fine)
+    for opening, closing in ((b"[", b"]"), (b'{"a":', b"}")):
+        client.send(b'{"a": ' + opening * 100000 + b"1" + closing * 100000 + b"}\r\n")
+        assert b"JSON parse error" in client.line()
+    exchange(client, qemu, b'{"execute": "query-status"}\r\n')
+    assert client.silent() and qemu.silent()
+
+
+def broken_stream():
+    """A long command that turns out malformed half-way is ended so that QEMU refuses it once."""
+    guard = denying()
+    client, qemu = guard.greeted()
+    start = b'{"execute": "qom-set", "arguments": {"x": [' + b"1," * 50000
+    for inside in (b"", b'"a', b'"\\', b'"\\u1', b"-", b"1.", b"tru"):
+        client.send(start + inside + b"\x01 }]{" + SAVE + b"\r\n")
+        got = qemu.exactly(len(start + inside))
+        equal(got, start + inside)
+        while not qemu.buffer.endswith(b"]}}"):
+            qemu.more()
+        rest, qemu.buffer = qemu.buffer, b""
+        assert b",," in rest, rest
+        assert qemu.silent()
+        qemu.send(b'{"error": {}}\r\n')
+        equal(client.line(), b'{"error": {}}\r\n')
+        exchange(client, qemu, b'{"execute": "query-status"}\r\n')
+    equal(guard.read("count"), b"")
+
+
+def events_while_judging():
+    guard = new()
+    guard.verdict("while [ ! -e %s/go ]; do sleep 0.01; done; echo deny no way" % guard.folder)
+    client, qemu = guard.greeted()
+    client.send(SAVE + b'\r\n{"execute": "later"}\r\n')
+    event = b'{"event": "RTC_CHANGE", "data": {}}\r\n'
+    for _ in range(3):
+        qemu.send(event)
+        equal(client.line(), event)
+    assert qemu.silent(), "read on"
+    with open(guard.folder + "/go", "w", encoding="ascii"):
+        pass
+    equal(client.line(), ANSWER)
+    equal(qemu.line(), b'{"execute": "later"}\r\n')
+    # half a line was passed on before: the answer waits until it is whole
+    qemu.send(OK + event[:9])
+    equal(client.line(), OK)
+    equal(client.exactly(9), event[:9])
+    client.send(SAVE + b'\r\n{"execute": "later"}\r\n')
+    assert qemu.silent(0.3) and client.silent(), "in the middle of a line"
+    qemu.send(event[9:])
+    equal(client.line(), event[9:])
+    equal(client.line(), ANSWER)
+    # half a line that came later waits itself
+    qemu.send(OK)
+    client.line()
+    os.unlink(guard.folder + "/go")
+    client.send(SAVE + b"\r\n")
+    time.sleep(0.05)
+    qemu.send(event + event[:9])
+    equal(client.line(), event)
+    with open(guard.folder + "/go", "w", encoding="ascii"):
+        pass
+    equal(client.line(), ANSWER)
+    qemu.send(event[9:])
+    equal(client.line(), event)
+
+
+def judge_faults():
+    """A judge that does not answer as it should: the setting decides, and the guest lives."""
+    scripts = ["kill -9 $$", "sleep 60", "exit 3", "echo perhaps", "printf allow", "echo allow; echo allow",
+               "yes", "true", "echo 'deny '", "echo allow; exit 1", "exec >&-; sleep 60"]
+    for mode in ("deny", "allow"):
+        guard = Guard(os.path.abspath(mode), options=["--on-judge-failure", mode, "--deadline", "200"])
+        client, qemu = guard.greeted()
+        for script in scripts + ["missing", "empty"]:
+            guard.verdict(script)
+            if script == "missing":
+                os.unlink(guard.judge)
+            if script == "empty":
+                with open(guard.judge, "w", encoding="ascii"):
+                    pass
+            started = time.monotonic()
+            client.send(SAVE + b"\r\n")
+            if mode == "deny":
+                assert b"on-judge-failure" in client.line(), script
+            else:
+                equal(qemu.exactly(len(SAVE) + 2), SAVE + b"\r\n")
+                qemu.send(b'{"return": "Error: x"}\r\n')
+                client.line()
+            assert time.monotonic() - started < 2, script
+        exchange(client, qemu, b'{"execute": "query-status"}\r\n')
+        guard.end()
+
+
+def relay_killed():
+    """Killed at any moment, nothing is lost and nothing comes twice."""
+    guard = new()
+    client, qemu = guard.greeted()
+    guard.kill_relay()
+    exchange(client, qemu, b'{"execute": "query-status"}\r\n')
+    client.send(SAVE[:30])
+    time.sleep(0.05)
+    guard.kill_relay()
+    guard.verdict("sleep 1; echo deny no way")
+    client.send(SAVE[30:] + b"\r\n")
+    wait_for(lambda: guard.read("asked"), "the judge")
+    guard.kill_relay()
+    guard.verdict("echo deny no way")
+    equal(client.line(), ANSWER)
+    guard.verdict("sleep 1; echo allow")
+    client.send(SAVE + b"\r\n")
+    wait_for(lambda: len(guard.read("count")) == 3, "the judge")
+    guard.kill_relay()
+    equal(qemu.exactly(len(SAVE) + 2), SAVE + b"\r\n")
+    guard.kill_relay()
+    with open(guard.folder + "/recorder", "w", encoding="ascii") as file:
+        file.write("[ -e %s/twice ] || { touch %s/twice; sleep 1; }\n" % (guard.folder, guard.folder))
+    qemu.send(b'{"return": ""}\r\n')
+    wait_for(lambda: guard.read("replies"), "the recorder")
+    assert client.silent(), "told before it was recorded"
+    guard.kill_relay()
+    equal(client.line(), b'{"return": ""}\r\n')
+    first, second = guard.read("events").split()
+    equal(first, second, "name of the event")
+    exchange(client, qemu, b'{"execute": "query-status"}\r\n')
+    assert client.silent() and qemu.silent()
+
+
+def killed_at_random():
+    """Thousands of bytes both ways, while relays are killed one after another."""
+    guard = denying()
+    client, qemu = guard.greeted()
+    commands = b"".join(b'{"execute": "x", "arguments": {"n": "%s"}, "id": %d}\r\n' %
+                        (b"y" * (i * 37 % 900), i) for i in range(15000))
+    replies = b"".join(b'{"return": "%s", "id": %d}\r\n' % (b"z" * (i * 53 % 1300), i)
+                       for i in range(15000))
+    got = {}
+    threads = [threading.Thread(target=job, args=arguments) for job, arguments in (
+        (client.send, (commands,)), (qemu.send, (replies,)),
+        (lambda: got.update(q=qemu.exactly(len(commands))), ()),
+        (lambda: got.update(c=client.exactly(len(replies))), ()))]
+    for thread in threads[:2]:
+        thread.start()
+    kills = 0
+    throttle = random.Random(1)
+    readers_started = False
+    deadline = time.monotonic() + 8
+    while any(thread.is_alive() for thread in threads) or not readers_started:
+        for pid in children(guard.keeper):
+            time.sleep(throttle.random() * 0.004)
+            try:
+                os.kill(pid, signal.SIGKILL)
+                kills += 1
+            except ProcessLookupError:
+                pass
+        if not readers_started:
+            for thread in threads[2:]:
+                thread.start()
+            readers_started = True
+        if time.monotonic() > deadline:
+            break
+    for thread in threads:
+        thread.join()
+    equal(got["q"] == commands and got["c"] == replies, True, "both streams unchanged")
+    print("kills:", kills)
+    assert client.silent() and qemu.silent()
+
+
+def keeper_killed():
+    guard = denying()
+    client, qemu = guard.greeted()
+    old, relay = guard.keeper, guard.relay()
+    os.kill(old, signal.SIGKILL)
+    wait_for(lambda: relay in guards(), "a new keeper")
+    guard.keeper = relay
+    client.send(SAVE + b"\r\n")
+    equal(client.line(), ANSWER)
+    guard.kill_relay()
+    exchange(client, qemu, b'{"execute": "query-status"}\r\n')
+    client.close()
+    assert qemu.ended()
+    qemu.close()
+    client, qemu = guard.greeted()
+    exchange(client, qemu, b'{"execute": "query-status"}\r\n')
+
+
+def descriptors():
+    guard = denying()
+    client, qemu = guard.greeted()
+    read, write = os.pipe()
+    command = b'{"execute": "getfd", "arguments": {"fdname": "a"}}\r\n'
+
+    def passes(fds):
+        equal(qemu.exactly(len(command)), command)
+        equal(len(qemu.fds), len(fds), "descriptors")
+        for got, sent in zip(qemu.fds, fds):
+            equal(os.fstat(got).st_ino, os.fstat(sent).st_ino)
+            os.close(got)
+        qemu.fds = []
+        qemu.send(OK)
+        client.line()
+
+    client.send(command, [read])
+    passes([read])
+    client.send(command, [read, write] * 8)
+    passes([read, write] * 8)
+    client.send(command)
+    passes([])
+    # in two parts, with the descriptor sent again, as libvirt does
+    client.send(command[:20], [read])
+    time.sleep(0.05)
+    client.send(command[20:], [read])
+    passes([read])
+    # too many: refused
+    client.send(command, [read] * 17)
+    assert b"descriptors" in client.line()
+    # of a refused command: closed
+    client.send(SAVE + b"\r\n", [write])
+    equal(client.line(), ANSWER)
+    client.send(command)
+    passes([])
+    # lost with a relay: refused
+    client.send(command[:20], [read])
+    time.sleep(0.05)
+    guard.kill_relay()
+    client.send(command[20:])
+    assert b"descriptors" in client.line()
+    os.close(write)
+    equal(os.read(read, 1), b"", "end of the pipe: no copy of its other end is left")
+    open_fds = os.listdir(f"/proc/{guard.relay()}/fd")
+    client.send(command, [read])
+    passes([read])
+    equal(os.listdir(f"/proc/{guard.relay()}/fd"), open_fds)
+    # from QEMU's side
+    qemu.send(b'{"event": "x"}\r\n', [read])
+    client.line()
+    equal(len(client.fds), 1)
+
+
+def reply(text):
+    return b'{"return": %s}\r\n' % text.encode()
+
+
+def recording():
+    guard = new()
+    client, qemu = guard.greeted()
+
+    def done(command, answer, records):
+        before = guard.read("replies")
+        client.send(command + b"\r\n")
+        equal(qemu.exactly(len(command) + 2), command + b"\r\n")
+        qemu.send(b'{"event": "STOP"}\r\n' + answer)
+        equal(client.line(), b'{"event": "STOP"}\r\n')
+        equal(client.line(), answer)
+        # what the recorder keeps is there when the client sees the answer
+        equal(guard.read("replies")[len(before):], answer.strip() if records else b"")
+
+    done(SAVE, reply('""'), True)
+    equal(guard.read("recorded"), SAVE)
+    done(SAVE, reply('"Error: no such thing\\r\\n"'), False)
+    done(SAVE, b'{"error": {"class": "GenericError", "desc": "x"}}\r\n', False)
+    sync = b'{"execute": "transaction", "arguments": {"actions": []}, "id": 1}'
+    done(sync, b'{"id": 1, "return": {}}\r\n', True)
+    # too long to hold: passed on, recorded without it
+    before, events = guard.read("replies"), guard.read("events")
+    client.send(sync)
+    qemu.exactly(len(sync))
+    answer = reply('"' + "x" * 200000 + '"')
+    threading.Thread(target=qemu.send, args=(answer,)).start()
+    equal(client.exactly(len(answer)) == answer, True)
+    wait_for(lambda: guard.read("events") != events, "the record")
+    equal(guard.read("replies"), before)
+    # the reply to a command before it is not taken for its own
+    status = b'{"execute": "query-status"}'
+    events = guard.read("events")
+    client.send(status + sync)
+    equal(qemu.exactly(len(status)), status)
+    assert qemu.silent(0.1), "a watched command passed while a reply was owed"
+    qemu.send(OK)
+    equal(client.line(), OK)
+    equal((qemu.exactly(len(sync)), guard.read("events")), (sync, events))
+    qemu.send(b'{"error": {}}\r\n')
+    client.line()
+    equal(guard.read("events"), events)
+    # a recorder that hangs or fails does not keep the reply for ever
+    with open(guard.folder + "/recorder", "w", encoding="ascii") as file:
+        file.write("exit 1\n")
+    done(sync, reply("{}"), True)
+    exchange(client, qemu, b'{"execute": "query-status"}\r\n')
+
+
+def jobs():
+    guard = new()
+    client, qemu = guard.greeted()
+    query, dismiss = b'{"execute": "query-jobs"}\r\n', b'{"execute": "job-dismiss", "id": 9}\r\n'
+
+    def listed(job_id, status, error=None):
+        job = {"id": job_id, "type": "snapshot-save", "status": status}
+        return reply(json.dumps([{"id": "other", "status": "running"}, job | ({"error": error} if error else {})]))
+
+    def start(job_id):
+        command = b'{"execute": "snapshot-save", "arguments": {"job-id": "%s"}}\r\n' % job_id.encode()
+        exchange(client, qemu, command)
+        return command.strip()
+
+    def status(job_id, text):
+        line = b'{"event": "JOB_STATUS_CHANGE", "data": {"id": "%s", "status": "%s"}}\r\n' % (
+            job_id.encode(), text.encode())
+        qemu.send(line)
+        equal(client.line(), line)
+
+    for job_id in ("x" * 128, "a\\u0000b", "\\u00e4"):
+        client.send('{"execute": "snapshot-save", "arguments": {"job-id": "%s"}}\r\n' % job_id)
+        assert b"needs a job-id" in client.line()
+    command = start("j1")
+    status("j1", "running")
+    exchange(client, qemu, query, listed("j1", "running"))
+    status("j1", "concluded")
+    equal(guard.read("recorded"), b"")
+    exchange(client, qemu, query, listed("j1", "concluded"))
+    equal((guard.read("recorded"), guard.read("replies")), (command, listed("j1", "concluded").strip()))
+    exchange(client, qemu, dismiss)
+    # failed
+    start("j2")
+    status("j2", "concluded")
+    exchange(client, qemu, query, listed("j2", "concluded", "no space"))
+    exchange(client, qemu, dismiss)
+    equal(len(guard.read("events").split()), 1, "events")
+    # dismissed unasked: the relay asks, and hides it
+    start("j3")
+    status("j3", "concluded")
+    client.send(dismiss)
+    equal(qemu.line(), query)
+    assert qemu.silent(), "the command came before the answer"
+    qemu.send(b'{"event": "RESUME"}\r\n' + listed("j3", "concluded"))
+    equal(client.line(), b'{"event": "RESUME"}\r\n')
+    equal(qemu.exactly(len(dismiss)), dismiss)
+    equal(len(guard.read("events").split()), 2, "events")
+    qemu.send(OK)
+    equal(client.line(), OK)
+    # an answer too long to hold is hidden as well
+    start("j4")
+    status("j4", "concluded")
+    client.send(dismiss)
+    equal(qemu.line(), query)
+    qemu.send(reply('[{"id": "%s", "status": "x"}]' % ("y" * 300000)))
+    equal(qemu.exactly(len(dismiss)), dismiss)
+    qemu.send(OK)
+    equal(client.line(), OK)
+    # ended while nobody was connected
+    client.close()
+    assert qemu.ended()
+    client, qemu = guard.greeted()
+    exchange(client, qemu, b'{"execute": "qmp_capabilities"}\r\n')
+    client.send(b'{"execute": "query-status"}\r\n')
+    equal(qemu.line(), query)
+    qemu.send(listed("j4", "concluded"))
+    equal(qemu.line(), b'{"execute": "query-status"}\r\n')
+    equal(len(guard.read("events").split()), 3, "events")
+
+
+def ends():
+    """Half-closes, last words, resets."""
+    guard = new()
+    client, qemu = guard.greeted()
+    client.send(b'{"execute": "quit"}')
+    client.sock.shutdown(socket.SHUT_WR)
+    equal(qemu.exactly(19), b'{"execute": "quit"}')
+    assert qemu.ended()
+    qemu.send(OK + b'{"event": "SHUTDOWN"}\r\n{"half')
+    qemu.close()
+    equal(client.line() + client.line(), OK + b'{"event": "SHUTDOWN"}\r\n')
+    assert client.ended() and client.buffer == b'{"half'
+    # closed with bytes unread on both sides
+    for first, second in ((0, 1), (1, 0)):
+        sides = guard.greeted()
+        sides[0].send(b'{"execute": "x"}\r\n')
+        sides[1].send(b'{"event": "x"}\r\n')
+        time.sleep(0.05)
+        sides[first].close()
+        sides[second].more()
+        assert sides[second].ended()
+        sides[second].close()
+    # last words before a reset
+    client, qemu = guard.greeted()
+    client.send(b'{"execute": "x"}\r\n')
+    time.sleep(0.05)
+    relay = guard.relay()
+    os.kill(relay, signal.SIGSTOP)
+    qemu.send(b'{"event": "x"}\r\n')
+    qemu.close()
+    os.kill(relay, signal.SIGCONT)
+    equal(client.line(), b'{"event": "x"}\r\n')
+    assert client.ended()
+    client.close()
+    # the guest is gone: so are socket, keeper and its file
+    client, qemu = guard.greeted()
+    guard.listener.close()
+    qemu.close()
+    assert client.ended()
+    wait_for(lambda: not alive(guard.keeper), "the keeper's end")
+    assert not os.path.exists(guard.path) and guards() == []
+
+
+def folder_removed():
+    guard = new()
+    os.unlink(guard.path)
+    wait_for(lambda: not alive(guard.keeper), "the keeper's end")
+
+
+def reconnects():
+    guard = denying()
+    for i in range(50):
+        client, qemu = guard.greeted()
+        client.send(SAVE + b"\r\n" if i % 2 else b'{"execute": "x"}\r\n')
+        client.line() if i % 2 else qemu.line()
+        client.close()
+        assert qemu.ended()
+        qemu.close()
+    equal(len(children(guard.keeper)) <= 1, True)
+
+
+def back_pressure():
+    """A client that does not read, a QEMU that does not read: nothing is kept but the buffers."""
+    guard = new()
+    client, qemu = guard.greeted()
+    for side in (qemu, client):
+        line = b'{"return": "%s"}\r\n' % (b"x" * 1000) if side is qemu else b'{"execute": "x"}\r\n'
+        side.sock.setblocking(False)
+        total = 0
+        deadline = time.monotonic() + 0.5
+        while time.monotonic() < deadline:
+            try:
+                total += side.sock.send(line * 50)
+            except BlockingIOError:
+                time.sleep(0.01)
+        assert 100000 < total < 5000000, total
+    assert private_memory(guard.keeper) + private_memory(guard.relay()) < 1024
+    used = os.times
+    before = cpu(guard.relay())
+    time.sleep(0.3)
+    assert cpu(guard.relay()) - before < 5, "spins"
+
+
+def cpu(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def may_lower_oom_score():
+    return subprocess.run(["sh", "-c", "echo -1000 >/proc/self/oom_score_adj"], check=False,
+                          stderr=subprocess.DEVNULL).returncode == 0
+
+
+def stands_alone():
+    """Nothing inherited is kept; mode, signals, OOM score, status; a long path; a second guard."""
+    guard = Guard(os.path.abspath("d" * 120 + "/" + "e" * 80), name="a/b -c")
+    equal(os.stat(guard.path).st_mode & 0o777, 0o700)
+    for signal_number in (signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+        os.kill(guard.keeper, signal_number)
+    client, qemu = guard.greeted()
+    oom = "-1000" if may_lower_oom_score() else "0"
+    os.kill(guard.relay(), signal.SIGTERM)
+    exchange(client, qemu, b'{"execute": "x"}\r\n')
+    for pid in (guard.keeper, guard.relay()):
+        links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in range(3)]
+        equal(links, ["/dev/null"] * 3)
+        with open(f"/proc/{pid}/oom_score_adj", encoding="ascii") as file:
+            equal(file.read().strip(), oom)
+        with open(f"/proc/{pid}/status", encoding="ascii") as file:
+            equal(int([line.split()[1] for line in file if line.startswith("CapEff")][0], 16) & ~0xf, 0)
+        equal(os.readlink(f"/proc/{pid}/cwd"), "/")
+    second = subprocess.run([GUARD, "run", "--monitor", guard.path, "--domain", "x", "--judge", "/x"],
+                            capture_output=True, text=True, check=False)
+    equal(second.returncode, 1)
+    assert second.stderr.count("\n") == 1 and "guarded already" in second.stderr, second.stderr
+    guard.verdict('echo deny "no: \\"x\\""')
+    client.send(SAVE)
+    client.line()
+    listed = json.loads(subprocess.run([GUARD, "status", "--output=json"], capture_output=True,
+                                       check=True).stdout)
+    equal([(one["domain"], one["pid"], one["reason"]) for one in listed],
+          [("a/b -c", guard.keeper, 'no: "x"')])
+    table = subprocess.run([GUARD, "status"], capture_output=True, check=True, text=True).stdout
+    assert table.splitlines()[1].startswith("a/b -c") and table.count("\n") == 2, table
+    pids = [guard.keeper, guard.relay()]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not alive(guard.keeper), "the end")
+    equal(subprocess.run([GUARD, "status"], capture_output=True, check=True).stdout, b"")
+    equal(guards(), [])
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]]()

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+# Our hook and guard in the libvirtd of libvirt.sh, and domains for them.
+
+# install_hook [LINE...]: into the running libvirtd's own /etc, with a policy file of these lines,
+# and have it look again
+install_hook() {
+    nsenter --target "$LIBVIRT_PID" --mount bash -c '
+        mkdir -p /etc/libvirt/hooks/qemu.d /var/lib/snapshot-set /etc/snapshot-set
+        mount -t tmpfs none /var/lib/snapshot-set && mount -t tmpfs none /etc/snapshot-set
+        ln -s "$1" /etc/libvirt/hooks/qemu.d/50-snapshot-set' \
+        install_hook "$BUILD_DIR/libvirt-hooks/snapshot-set-hook"
+    policy "$@"
+    kill -HUP "$(cat "$TEST_DIR/libvirt/pid")"
+    sleep 0.5
+}
+
+# policy LINE...: the policy file of this libvirtd
+policy() {
+    printf '%s\n' "$@" |
+        nsenter --target "$LIBVIRT_PID" --mount tee /etc/snapshot-set/policy.conf >/dev/null
+}
+
+# define NAME FILE...: a domain with these disks
+define() {
+    local name=$1 file letter=97
+    shift
+    {
+        cat <<EOT
+<domain type='qemu'><name>$name</name><memory unit='MiB'>64</memory>
+<os><type arch='x86_64' machine='pc'>hvm</type></os><devices>
+<emulator>$(command -v qemu-system-x86_64)</emulator><memballoon model='none'/>
+EOT
+        for file; do
+            printf "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/>"
+            printf "<source file='%s'/><target dev='vd%b' bus='virtio'/></disk>\n" \
+                "$file" "\\x$(printf '%x' "$letter")"
+            letter=$((letter + 1))
+        done
+        echo '</devices></domain>'
+    } >"$name.xml"
+    libvirt define "$name.xml" >/dev/null
+}

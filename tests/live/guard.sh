@@ -1,0 +1,108 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The hook and the monitor guard with a real libvirtd and a real guest.
+# shellcheck source=../lib/harness.sh
+. "$(dirname "$0")/../lib/harness.sh"
+# shellcheck source=../lib/images.sh
+. "$(dirname "$0")/../lib/images.sh"
+# shellcheck source=../lib/libvirt.sh
+. "$(dirname "$0")/../lib/libvirt.sh"
+# shellcheck source=../lib/hook.sh
+. "$(dirname "$0")/../lib/hook.sh"
+requires qemu-img qemu-system-x86_64 libvirtd virsh unshare nsenter tini
+
+# guarded FILE...: a running, guarded domain d on new images
+guarded() {
+    start_libvirt
+    install_hook '[guard]' mode=required
+    new_images "$@"
+    define d "${@/#/$PWD/}"
+    expect_rc 0 libvirt start d
+}
+
+# tags_in_use FILE: the tags of an image that a guest has open
+tags_in_use() {
+    real snapshot -U -l "$1" | awk 'NR > 2 { print $2 }' | tr '\n' ' '
+}
+
+test_live_snapshots_work() {
+    guarded a.qcow2 b.qcow2
+    expect_rc 0 libvirt snapshot-create-as d one
+    expect_rc 0 libvirt snapshot-create-as d two
+    expect_rc 0 libvirt snapshot-delete d two
+    expect_equal "$(tags_in_use a.qcow2)$(tags_in_use b.qcow2)" 'one one '
+    expect_rc 0 libvirt destroy d
+}
+
+# P2: without its metadata libvirt would overwrite the snapshot in the images
+test_existing_tag_is_refused() {
+    guarded a.qcow2 b.qcow2
+    expect_rc 0 libvirt snapshot-create-as d b
+    expect_rc 0 ss list --output=json a.qcow2 b.qcow2
+    before=$(json 'd["snapshots"][0]["id"]')
+    expect_rc 0 libvirt snapshot-delete --metadata d b
+    expect_rc 1 libvirt snapshot-create-as d b
+    expect_err 'snapshot-set: refused \[tag-exists\]'
+    expect_rc 0 ss list --output=json a.qcow2 b.qcow2
+    expect_equal "$(json 'd["snapshots"][0]["id"]')" "$before"
+    expect_rc 0 libvirt snapshot-create-as d c
+    expect_equal "$(libvirt domstate d | head -n 1)" running
+}
+
+# P6 live: a b c d, revert to b, e; the images know that e came from b
+test_lineage_of_live_snapshots() {
+    guarded a.qcow2 b.qcow2
+    for tag in a b c d; do
+        expect_rc 0 libvirt snapshot-create-as d "$tag"
+    done
+    expect_rc 0 libvirt snapshot-revert d b
+    expect_rc 0 libvirt snapshot-create-as d e
+    expect_rc 0 libvirt destroy d
+    expect_rc 0 ss list --output=json a.qcow2 b.qcow2
+    expect_equal "$(json '{s["tag"]: next((p["tag"] for p in d["snapshots"] if p["id"] == s["parent"]), None) for s in d["snapshots"]}')" \
+        '{"a": null, "b": "a", "c": "b", "d": "c", "e": "b"}'
+    expect_equal "$(json '{s["parent-source"] for s in d["snapshots"]} == {"recorded"}')" true
+    expect_equal "$(json 'd["images"][0]["sealed"] and d["images"][1]["sealed"]')" true
+}
+
+test_external_snapshot_of_one_disk_is_refused() {
+    guarded a.qcow2 b.qcow2
+    expect_rc 1 libvirt snapshot-create-as d x --disk-only --diskspec vdb,snapshot=no
+    expect_err 'snapshot-set: refused \[(coverage|atomic)\]'
+    expect_rc 0 libvirt snapshot-create-as d y --disk-only
+    expect_equal "$(libvirt domstate d | head -n 1)" running
+}
+
+test_libvirtd_finds_its_guests_again() {
+    local index
+    guarded a.qcow2 b.qcow2
+    # a process that keeps the mount namespace while there is no libvirtd in it
+    nsenter --target "$LIBVIRT_PID" --mount sleep 300 &
+    LIBVIRT_PID=$!
+    cleanup_fn kill "$LIBVIRT_PID"
+    for index in 1 2 3; do
+        kill "$(cat "$TEST_DIR/libvirt/pid")"
+        restart_libvirtd
+        expect_equal "$(libvirt domstate d | head -n 1)" running "after restart $index"
+        expect_rc 0 libvirt snapshot-create-as d "s$index"
+        expect_rc 0 libvirt snapshot-delete --metadata d "s$index"
+        expect_rc 1 libvirt snapshot-create-as d "s$index"
+        expect_err 'refused \[tag-exists\]'
+    done
+}
+
+# restart_libvirtd: another daemon in the same mount namespace
+restart_libvirtd() {
+    local index
+    sleep 1
+    nsenter --target "$LIBVIRT_PID" --mount tini -s -- libvirtd --pid-file "$TEST_DIR/libvirt/pid" \
+        >>"$TEST_DIR/libvirt/log" 2>&1 &
+    cleanup_fn eval "libvirt destroy d >/dev/null 2>&1 || true; kill $! 2>/dev/null"
+    for ((index = 0; index < 300; index++)); do
+        ! libvirt version >/dev/null 2>&1 || return 0
+        sleep 0.1
+    done
+    fail 'libvirtd does not come back'
+}
+
+run_tests "$@"

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The guard's relay: against a scripted QEMU for what must be exact to the byte and the moment, and
+# against a real one. The cases are functions in tests/guard/relay.py and tests/guard/real.py.
+. "$(dirname "$0")/../lib/harness.sh"
+requires qemu-system-x86_64 qemu-img python3
+
+# run_case FILE CASE: in the empty folder of this test; its guards and machines end with it
+run_case() {
+    export SNAPSHOT_SET_GUARD=$BUILD_DIR/libvirt-hooks/guard/snapshot-set-guard
+    export FRAME_PROBE=$BUILD_DIR/tests/guard/frame-probe
+    export SNAPSHOT_SET_RUN_DIR=$TEST_DIR/run PYTHONDONTWRITEBYTECODE=1
+    cleanup_fn end_leftovers
+    TEST_TIMEOUT=60 "$PYTHON" "$TOP/tests/guard/$1.py" "$2" >case-output
+    while read -r line; do
+        note "$line"
+    done <case-output
+}
+
+# Only what this test started: guards named in its own run folder, machines with its own folder.
+end_leftovers() {
+    local pid
+    for pid in $(find "$SNAPSHOT_SET_RUN_DIR" -type f -name '[!.]*' 2>/dev/null | sed 's/.*-//'); do
+        case $(cat "/proc/$pid/comm" 2>/dev/null) in
+        snapset-*) xargs kill -KILL "$pid" <"/proc/$pid/task/$pid/children" || true ;;
+        esac
+    done
+    for pid in $(pgrep -x qemu-system-x86); do
+        [ "$(readlink "/proc/$pid/cwd")" != "$PWD" ] || kill -KILL "$pid"
+    done
+}
+
+test_slow_client() { run_case relay slow_client; }
+test_line_end_awaited() { run_case relay line_end_awaited; }
+test_two_on_one_line() { run_case relay two_on_one_line; }
+test_ids() { run_case relay ids; }
+test_words() { run_case relay words; }
+test_long_commands() { run_case relay long_commands; }
+test_deep() { run_case relay deep; }
+test_broken_stream() { run_case relay broken_stream; }
+test_events_while_judging() { run_case relay events_while_judging; }
+test_judge_faults() { run_case relay judge_faults; }
+test_relay_killed() { run_case relay relay_killed; }
+test_killed_at_random() { run_case relay killed_at_random; }
+test_keeper_killed() { run_case relay keeper_killed; }
+test_descriptors() { run_case relay descriptors; }
+test_recording() { run_case relay recording; }
+test_jobs() { run_case relay jobs; }
+test_ends() { run_case relay ends; }
+test_folder_removed() { run_case relay folder_removed; }
+test_reconnects() { run_case relay reconnects; }
+test_back_pressure() { run_case relay back_pressure; }
+test_stands_alone() { run_case relay stands_alone; }
+
+test_real_transparent() { run_case real transparent; }
+test_real_monitor_words() { run_case real monitor_words; }
+test_real_same_division() { run_case real same_division; }
+test_real_like_python() { run_case real like_python; }
+test_real_random_through_guard() { run_case real random_through_guard; }
+test_real_descriptors() { run_case real descriptors; }
+test_real_snapshots() { run_case real snapshots; }
+test_real_reconnects() { run_case real reconnects; }
+test_real_inserted_late() { run_case real inserted_late; }
+test_real_malformed() { run_case real malformed; }
+
+test_speed() {
+    [ -z "$SANITIZE" ] || skip 'measures time'
+    run_case real speed
+}
+
+run_tests "$@"
