@@ -80,7 +80,7 @@ test_in_use_by_another_operation() {
     cat >slow <<EOT
 #!/bin/sh
 touch '$PWD/started'
-until [ -e '$PWD/go' ]; do sleep 0.02; done
+while [ -e '$PWD/started' ] && [ ! -e '$PWD/go' ]; do sleep 0.02; done
 exec '$REAL_QEMU_IMG' "\$@"
 EOT
     chmod +x slow

@@ -1,0 +1,501 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Operations over three images that are killed, or that fail, at each of their system calls, and
+# with each of their qemu-img: after recovery all images are as before, or all as if nothing had
+# gone wrong.
+# shellcheck source=../lib/harness.sh
+. "$(dirname "$0")/../lib/harness.sh"
+# shellcheck source=../lib/images.sh
+. "$(dirname "$0")/../lib/images.sh"
+requires qemu-img qemu-io strace flock
+
+IMAGES=(a b c)
+
+# ---- the scene ----------------------------------------------------------------------------------
+
+# Three images at data 3; "old" holds 1, "newer" 2; "looped" is what a loop of qemu-img left.
+pristine_images() {
+    new_images "${IMAGES[@]}"
+    put 1 "${IMAGES[@]}"
+    ss create -q --description text old "${IMAGES[@]}"
+    put 2 "${IMAGES[@]}"
+    ss create -q newer "${IMAGES[@]}"
+    put 3 "${IMAGES[@]}"
+    for image in "${IMAGES[@]}"; do
+        real snapshot -c looped "$image"
+    done
+}
+
+# Three images that were never stamped, with a backing file.
+unstamped_images() {
+    new_images base
+    for image in "${IMAGES[@]}"; do
+        real create -q -f qcow2 -F qcow2 -b base "$image"
+    done
+    put 3 "${IMAGES[@]}"
+}
+
+# state_of FILE: what the image holds: snapshots, records, guest data
+state_of() {
+    local byte
+    "$SNAPSHOT_SET" list --all --output=json "$1" 2>/dev/null | "$PYTHON" -c '
+import json, sys
+d = json.load(sys.stdin)
+keys = "id", "identity", "tag", "description", "parent", "parent-source", "protected", "members"
+for s in d["snapshots"]:
+    if s["identity"] != "recorded": s["id"] = "" # another on each image
+print(d["images"][0]["current"], [[s[key] for key in keys] for s in d["snapshots"]])'
+    for byte in 1 2 3; do
+        ! qemu-io -r -f qcow2 -c "read -q -P $byte 0 64k" "$1" >/dev/null || printf '%s\n' "$byte"
+    done
+}
+
+# normalized FILE...: the same without what differs from run to run: identities by their order
+normalized() {
+    "$PYTHON" -c '
+import re, sys
+for name in sys.argv[1:]:
+    seen = {}
+    text = open(name).read()
+    print(re.sub("[0-9a-f]{8}-[0-9a-f-]{27}", lambda m: seen.setdefault(m[0], f"#{len(seen)}"),
+                 text), end="")' "$@"
+}
+
+# all_states: into the files state.a, state.b, ...
+all_states() {
+    local image
+    for image in "${IMAGES[@]}"; do
+        state_of "$image" >"state.$image"
+    done
+}
+
+# scene MAKER COMMAND...: the images, the operation under test, and what it makes of them
+scene() {
+    "$1"
+    shift
+    OPERATION=("$1" -q "${@:2}" "${IMAGES[@]}") # quiet: all it writes is journals
+    mkdir saved saved-crash
+    cp --sparse=always "${IMAGES[@]}" saved/
+    all_states
+    BEFORE=$(normalized state.a)
+    for image in "${IMAGES[@]}"; do
+        expect_equal "$(normalized "state.$image")" "$BEFORE" "before, $image"
+    done
+    ss "${OPERATION[@]}" >/dev/null
+    all_states
+    AFTER=$(normalized state.a)
+    for image in "${IMAGES[@]}"; do
+        expect_equal "$(normalized "state.$image")" "$AFTER" "after, $image"
+    done
+    [ "$BEFORE" != "$AFTER" ] || fail 'the operation does nothing'
+    POINTS=0
+}
+
+# The images as at first, and no state. They stay the same files: a journal knows them by that.
+reset_scene() {
+    local image
+    for image in "${IMAGES[@]}"; do
+        cp --sparse=always "saved/$image" "$image"
+    done
+    rm -rf "$SNAPSHOT_SET_STATE_DIR"
+}
+
+# ---- judging ------------------------------------------------------------------------------------
+
+journals() {
+    [ ! -d "$SNAPSHOT_SET_STATE_DIR" ] || find "$SNAPSHOT_SET_STATE_DIR" -name '*.journal'
+}
+
+# Children that outlive what started them are waited for.
+settle() {
+    local lock
+    for lock in "$SNAPSHOT_SET_STATE_DIR"/operations/*.lock; do
+        [ ! -e "$lock" ] || flock -w 20 "$lock" true || fail "$AT: something still runs"
+    done
+}
+
+# all_or_none [BEFORE]: judge the images; with an argument only that outcome is right
+all_or_none() {
+    local image outcome rc
+    all_states
+    outcome=$(normalized state.a)
+    [ "$outcome" = "$BEFORE" ] || { [ "$outcome" = "$AFTER" ] && [ $# -eq 0 ]; } ||
+        fail "$AT: a is $outcome"
+    for image in "${IMAGES[@]}"; do
+        expect_equal "$(normalized "state.$image")" "$outcome" "$AT: unlike a, $image"
+        rc=0
+        real check -q "$image" >check.out 2>&1 || rc=$?
+        [[ $rc == 0 || $rc == 3 ]] || fail "$AT: qemu-img check of $image: $rc: $(cat check.out)"
+    done
+    if [[ $outcome == "$AFTER" && $outcome == *recorded* ]]; then
+        expect_same_file state.b state.a
+        expect_same_file state.c state.a
+    fi
+    expect_equal "$(journals)" '' "$AT: left behind"
+}
+
+# Reading commands work and tell of what is pending.
+expect_told() {
+    local pending
+    pending=$(journals)
+    expect_rc 0 ss list "${IMAGES[@]}"
+    if [ -n "$pending" ]; then
+        expect_err '\[operation-pending\]'
+    else
+        refute_err 'operation-pending'
+    fi
+}
+
+# recovered: what was interrupted is settled; every second time by another writing command
+recovered() {
+    settle
+    expect_told
+    if ((POINTS % 2)) || [ -z "$(journals)" ]; then
+        expect_rc 0 ss recover
+    else
+        # it recovers first, and then has nothing to do
+        ss unprotect -q tag=no-such "${IMAGES[@]}" 2>err.txt && fail "$AT: there is such a tag"
+        grep -q 'warning: an interrupted operation: .*: \(finished\|undone\)$' err.txt ||
+            fail "$AT: $(cat err.txt)"
+    fi
+    all_or_none
+    POINTS=$((POINTS + 1))
+}
+
+# inject SYSCALL WHAT N COMMAND...: run it, and into RC how it ended; FALSE when nothing happened to
+# it because it makes fewer such calls
+inject() {
+    local call=$1 what=$2 number=$3
+    shift 3
+    AT="${OPERATION[*]}: $what in $call $number"
+    RC=0
+    { # in braces, that bash says "Killed" to no one
+        strace "${FOLLOW[@]}" -qq -o trace -e "trace=$call" -e "inject=$call:$what:when=$number" \
+            "$SNAPSHOT_SET" "$@" >out.txt 2>err.txt || RC=$?
+    } 2>/dev/null
+    grep -q '(INJECTED)\|killed by SIGKILL' trace
+}
+FOLLOW=()
+
+# ---- killed -------------------------------------------------------------------------------------
+
+# killed SYSCALL [STEP]: at every STEPth such call that the operation makes itself. Calls are regular
+# expressions to strace where libraries differ in which of several like calls they make.
+killed() {
+    local number step=${2:-1}
+    for ((number = 1; number < 1000; number += step)); do
+        reset_scene
+        if ! inject "$1" signal=KILL "$number" "${OPERATION[@]}"; then
+            [ "$number" -gt 1 ] || fail "${OPERATION[*]}: it makes no call $1"
+            return 0
+        fi
+        [ "$RC" -eq 137 ] || fail "$AT: exit code $RC: $(cat err.txt)"
+        recovered
+    done
+    fail "$1: no end"
+}
+
+killed_everywhere() {
+    [ -z "$SANITIZE" ] || skip 'a traced process cannot be searched for leaks'
+    strace -o trace true 2>/dev/null || skip 'cannot trace'
+    for call in pwrite64 fdatasync fsync /^rename /^unlink write; do
+        killed "$call"
+    done
+    killed /^fcntl 29
+    killed /^open 17
+    note "killed at $POINTS calls"
+}
+
+test_create_killed() { scene pristine_images create --description more new && killed_everywhere; }
+test_first_create_killed() { scene unstamped_images create new && killed_everywhere; }
+test_apply_killed() { scene pristine_images apply tag=old && killed_everywhere; }
+test_apply_with_save_killed() {
+    scene pristine_images apply --save-current saved tag=old && killed_everywhere
+}
+test_delete_killed() { scene pristine_images delete tag=old && killed_everywhere; }
+test_delete_with_children_killed() {
+    scene pristine_images delete --children tag=old && killed_everywhere
+}
+test_adopt_killed() { scene pristine_images adopt tag=looped && killed_everywhere; }
+test_protect_killed() { scene pristine_images protect tag=old && killed_everywhere; }
+
+# ---- the children -------------------------------------------------------------------------------
+
+# doomed_qemu_img N WHEN WHOM: a qemu-img of which the Nth to be started kills itself before or after
+# its work; with WHOM "both" what started it too; with "fail" it only fails, with "rest" so do all
+# after it
+doomed_qemu_img() {
+    rm -rf turns
+    mkdir turns
+    cat >doomed <<EOT
+#!/bin/bash
+turn=1
+until mkdir "$PWD/turns/\$turn" 2>/dev/null; do turn=\$((turn + 1)); done
+[ \$turn -eq $1 ] || { [ $3 = rest ] && [ \$turn -gt $1 ]; } ||
+    exec -a qemu-img "$REAL_QEMU_IMG" "\$@"
+[ $2 = before ] || "$REAL_QEMU_IMG" "\$@"
+case $3 in
+fail | rest) echo 'qemu-img: no luck' >&2; exit 1 ;;
+both) kill -KILL \$PPID ;;
+esac
+kill -KILL \$\$
+EOT
+    chmod +x doomed
+}
+
+# The Nth qemu-img dies, or fails, and the operation lives: all is undone, and one message says so.
+children_fail() {
+    local number rc
+    for whom in child fail rest; do
+        for when in before after; do
+            for ((number = 1; ; number++)); do
+                AT="${OPERATION[*]}: qemu-img $number: $whom $when"
+                reset_scene
+                doomed_qemu_img "$number" "$when" "$whom"
+                rc=0
+                SNAPSHOT_SET_QEMU_IMG=$PWD/doomed ss "${OPERATION[@]}" >out.txt 2>err.txt || rc=$?
+                [ -e "turns/$number" ] || break
+                expect_equal "$(grep -c '^qemu-img: snapshot-set: ' err.txt)" 1 "$AT: messages"
+                expect_told
+                case $rc in
+                1) all_or_none BEFORE ;;
+                3) recovered ;;
+                *) fail "$AT: exit code $rc: $(cat err.txt)" ;;
+                esac
+                POINTS=$((POINTS + 1))
+            done
+        done
+    done
+    note "$POINTS children killed or failing"
+}
+
+test_children_of_create_fail() { scene pristine_images create new && children_fail; }
+test_children_of_apply_fail() { scene pristine_images apply tag=old && children_fail; }
+test_children_of_delete_fail() { scene pristine_images delete tag=old && children_fail; }
+
+# The Nth qemu-img dies, and the operation with it; the others live on.
+all_die() {
+    local number
+    for when in before after; do
+        for ((number = 1; ; number++)); do
+            AT="${OPERATION[*]}: qemu-img $number and all: $when"
+            reset_scene
+            doomed_qemu_img "$number" "$when" both
+            {
+                SNAPSHOT_SET_QEMU_IMG=$PWD/doomed ss "${OPERATION[@]}" >out.txt 2>err.txt || true
+            } 2>/dev/null
+            [ -e "turns/$number" ] || break
+            recovered
+        done
+    done
+    note "$POINTS times killed with a child"
+}
+
+test_create_dies_with_a_child() { scene pristine_images create new && all_die; }
+test_apply_dies_with_a_child() { scene pristine_images apply tag=old && all_die; }
+test_delete_dies_with_a_child() { scene pristine_images delete tag=old && all_die; }
+
+# Within qemu-img too: some of its threads make the Nth such call.
+test_killed_within_the_children() {
+    [ -z "$SANITIZE" ] || skip 'a traced process cannot be searched for leaks'
+    strace -o trace true 2>/dev/null || skip 'cannot trace'
+    FOLLOW=(-f)
+    scene pristine_images apply tag=old
+    for call in pwrite64 fdatasync; do
+        for ((number = 1; number < 100; number++)); do
+            reset_scene
+            inject "$call" signal=KILL "$number" "${OPERATION[@]}" || break
+            recovered
+        done
+    done
+    note "killed at $POINTS calls"
+}
+
+# ---- killed twice -------------------------------------------------------------------------------
+
+# crash_scene: the images and journals of an interrupted operation, kept
+keep_crash() {
+    settle
+    [ -n "$(journals)" ] || fail "$AT: nothing is pending"
+    rm -rf saved-crash
+    mkdir saved-crash
+    cp --sparse=always "${IMAGES[@]}" saved-crash/
+    cp -r "$SNAPSHOT_SET_STATE_DIR" saved-crash/state
+}
+
+reset_crash() {
+    local image
+    for image in "${IMAGES[@]}"; do
+        cp --sparse=always "saved-crash/$image" "$image"
+    done
+    rm -rf "$SNAPSHOT_SET_STATE_DIR"
+    cp -r saved-crash/state "$SNAPSHOT_SET_STATE_DIR"
+}
+
+# killed_again SYSCALL N: the operation is killed there, and its recovery everywhere
+killed_again() {
+    local call number
+    reset_scene
+    inject "$1" signal=KILL "$2" "${OPERATION[@]}" || fail "$AT: it was not killed"
+    keep_crash
+    for call in pwrite64 fdatasync /^rename /^unlink fsync /^wait; do
+        for ((number = 1; number < 100; number++)); do
+            reset_crash
+            inject "$call" signal=KILL "$number" recover || break
+            recovered
+        done
+    done
+}
+
+twice() {
+    [ -z "$SANITIZE" ] || skip 'a traced process cannot be searched for leaks'
+    strace -o trace true 2>/dev/null || skip 'cannot trace'
+}
+
+test_create_killed_twice() {
+    twice
+    scene pristine_images create new
+    killed_again /^rename 2
+    killed_again pwrite64 2
+    note "$POINTS times"
+}
+
+test_apply_killed_twice() {
+    twice
+    scene pristine_images apply tag=old
+    killed_again /^rename 3
+    killed_again pwrite64 2
+    note "$POINTS times"
+}
+
+test_delete_killed_twice() {
+    twice
+    scene pristine_images delete tag=old
+    killed_again pwrite64 1
+    note "$POINTS times"
+}
+
+# ---- what lies between crash and recovery --------------------------------------------------------
+
+# pending: an apply that has been killed when all images had been applied
+pending() {
+    twice
+    scene pristine_images apply tag=old
+    reset_scene
+    inject /^rename signal=KILL 3 "${OPERATION[@]}" || fail "$AT: it was not killed"
+    keep_crash
+}
+
+test_recovery_may_be_tried_out() {
+    pending
+    remember "${IMAGES[@]}" "$(journals)"
+    expect_rc 0 ss recover --dry-run
+    expect_out "^'apply' of 3 images would be undone$"
+    expect_rc 0 ss recover --dry-run a
+    expect_rc 0 ss recover no-such-image
+    expect_unchanged
+    expect_rc 0 ss recover b
+    expect_out "^'apply' of 3 images: undone$"
+    all_or_none BEFORE
+}
+
+test_recovery_of_images_in_use() {
+    requires qemu-system-x86_64
+    pending
+    new_images d
+    start_qemu m a
+    for command in 'recover' 'recover b' 'create new b c' 'apply tag=newer b c'; do
+        # shellcheck disable=SC2086
+        expect_rc 3 ss $command
+        expect_err "^qemu-img: snapshot-set: the interrupted 'apply' cannot be recovered now: .*/a'"
+    done
+    expect_told
+    expect_rc 0 ss create new d
+    stop_qemu m
+    expect_rc 0 ss recover
+    all_or_none BEFORE
+}
+
+test_recovery_without_one_of_the_images() {
+    pending
+    mv b elsewhere
+    expect_rc 0 ss recover
+    expect_out "/b' is no longer there"
+    mv elsewhere b
+    state_of a >one
+    state_of c >two
+    expect_equal "$(normalized one)" "$BEFORE"
+    expect_same_file two one
+    # and what remains in the other can be seen
+    expect_equal "$(tags b | wc -w)" 4 'snapshots of b, with the undo snapshot'
+}
+
+test_dispatcher_recovers_first() {
+    pending
+    expect_rc 2 "$QEMU_IMG" snapshot -c looped a
+    all_or_none BEFORE
+}
+
+test_several_operations_are_pending() {
+    pending
+    new_images d e f
+    for image in d e f; do
+        inject /^rename signal=KILL 2 create -q new "$image" || fail "$AT: it was not killed"
+    done
+    settle
+    expect_equal "$(journals | wc -l)" 4 'number of journals'
+    expect_rc 0 ss recover
+    all_or_none BEFORE
+    expect_equal "$(tags d)$(tags e)$(tags f)" ''
+}
+
+# ---- failing system calls -----------------------------------------------------------------------
+
+# failing SYSCALL ERROR [STEP]: at every such call; all is undone at once, or left to be finished
+failing() {
+    local number call=$1 error=$2 step=${3:-1}
+    for ((number = 1; number < 1000; number += step)); do
+        reset_scene
+        inject "$call" "error=$error" "$number" "${OPERATION[@]}" || return 0
+        case $RC in
+        0) ;;
+        1 | 3)
+            expect_equal "$(grep -c '^qemu-img: snapshot-set: ' err.txt)" 1 \
+                "$AT: $(cat err.txt): messages"
+            ;;
+        2) grep -q 'refused \[' err.txt || fail "$AT: $(cat err.txt)" ;;
+        *) fail "$AT: exit code $RC: $(cat err.txt)" ;;
+        esac
+        case $RC in
+        0) all_or_none ;;
+        1 | 2) all_or_none BEFORE ;;
+        3)
+            expect_told
+            [ -n "$(journals)" ] || fail "$AT: exit code 3, and nothing is pending"
+            recovered
+            ;;
+        esac
+        POINTS=$((POINTS + 1))
+    done
+    fail "$call: no end"
+}
+
+failing_everywhere() {
+    [ -z "$SANITIZE" ] || skip 'a traced process cannot be searched for leaks'
+    strace -o trace true 2>/dev/null || skip 'cannot trace'
+    failing pwrite64 EIO
+    failing fdatasync EIO
+    failing fsync ENOSPC
+    failing /^rename EACCES
+    failing write ENOSPC
+    note "$POINTS calls failed"
+}
+
+test_create_with_failing_calls() { scene pristine_images create new && failing_everywhere; }
+test_first_create_with_failing_calls() { scene unstamped_images create new && failing_everywhere; }
+test_apply_with_failing_calls() { scene pristine_images apply tag=old && failing_everywhere; }
+test_delete_with_failing_calls() { scene pristine_images delete tag=old && failing_everywhere; }
+test_adopt_with_failing_calls() { scene pristine_images adopt tag=looped && failing_everywhere; }
+test_protect_with_failing_calls() { scene pristine_images protect tag=old && failing_everywhere; }
+
+run_tests "$@"
