@@ -74,7 +74,7 @@ recover(const char *domain, const SnapsetDomain *disks, SnapsetReport *report)
         source->path = g_strdup(disk->path);
         g_ptr_array_add(sources, source);
     }
-    gboolean recovered = snapset_recover(sources, FALSE, &count, NULL, notes, &error);
+    gboolean recovered = snapset_recover(sources, 0, &count, NULL, notes, &error);
     for (guint i = 0; i < notes->len; i++)
         log_line(domain, "%s", (char *)notes->pdata[i]);
     if (!recovered)

@@ -9,6 +9,9 @@ snapset_cmd_recover(SnapsetOptions *options, GError **error)
 {
     g_autoptr(GPtrArray) notes = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GPtrArray) sources = NULL;
+    SnapsetRecovery how = (options->dry_run ? SNAPSET_RECOVERY_TRY : 0) |
+                          (options->without_missing ? SNAPSET_RECOVERY_WITHOUT_MISSING : 0) |
+                          (options->keep_written ? SNAPSET_RECOVERY_KEEP_WRITTEN : 0);
     guint count = 0;
     guint running = 0;
 
@@ -17,7 +20,7 @@ snapset_cmd_recover(SnapsetOptions *options, GError **error)
         if (sources == NULL)
             return FALSE;
     }
-    gboolean recovered = snapset_recover(sources, options->dry_run, &count, &running, notes, error);
+    gboolean recovered = snapset_recover(sources, how, &count, &running, notes, error);
     for (guint i = 0; !options->quiet && i < notes->len; i++)
         printf("%s\n", (char *)notes->pdata[i]);
     if (recovered && count == 0 && notes->len == 0 && !options->quiet)

@@ -42,7 +42,7 @@ static const SnapsetCommand commands[] = {
     {"describe", "SELECTOR TEXT", "keep a text with a snapshot", 2, SNAPSET_WRITES, 0,
      snapset_cmd_describe},
     {"recover", "", "finish or undo interrupted operations", 0,
-     SNAPSET_TAKES_NO_IMAGE | SNAPSET_WRITES, 0, snapset_cmd_recover},
+     SNAPSET_TAKES_NO_IMAGE | SNAPSET_TAKES_GIVING_UP | SNAPSET_WRITES, 0, snapset_cmd_recover},
 };
 
 static void

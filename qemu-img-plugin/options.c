@@ -2,6 +2,7 @@
 /* The command line. */
 #include "qemu-img-plugin/options.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,6 +78,14 @@ add_options(GOptionContext *context, SnapsetOptions *o, Raw *raw)
          FALSE,
          {"save-current", 0, 0, G_OPTION_ARG_FILENAME, &o->save_current,
           "take a snapshot of the state before", "TAG"}},
+        {SNAPSET_TAKES_GIVING_UP,
+         FALSE,
+         {"without-missing", 0, 0, G_OPTION_ARG_NONE, &o->without_missing,
+          "give up images that are not there", NULL}},
+        {SNAPSET_TAKES_GIVING_UP,
+         FALSE,
+         {"keep-written", 0, 0, G_OPTION_ARG_NONE, &o->keep_written,
+          "leave images that were written to since as they are", NULL}},
         {SNAPSET_TAKES_CHILDREN,
          FALSE,
          {"children", 0, 0, G_OPTION_ARG_NONE, &o->children, "its descendants too", NULL}},
@@ -224,7 +233,8 @@ recover_first(const SnapsetOptions *options, GPtrArray *sources, GError **error)
 {
     g_autoptr(GPtrArray) notes = g_ptr_array_new_with_free_func(g_free);
     guint count = 0;
-    gboolean recovered = snapset_recover(sources, options->dry_run, &count, NULL, notes, error);
+    gboolean recovered = snapset_recover(sources, options->dry_run ? SNAPSET_RECOVERY_TRY : 0,
+                                         &count, NULL, notes, error);
 
     for (guint i = 0; count > 0 && i < notes->len; i++)
         snapset_print_warning("an interrupted operation: %s", (char *)notes->pdata[i]);
@@ -236,10 +246,14 @@ snapset_options_open(SnapsetOptions *options, SnapsetAccess access, GError **err
 {
     g_autoptr(GPtrArray) sources = snapset_options_sources(options, error);
     g_autoptr(SnapsetQemuTools) tools = NULL;
+    static const int postponed[] = {SIGINT, SIGTERM, SIGHUP};
 
     if (sources == NULL)
         return FALSE;
     gboolean writing = access != SNAPSET_FOR_READING && access != SNAPSET_FOR_CHECKING;
+    /* All or none: what has begun is not to be cut short by a key or a closing terminal. */
+    for (gsize i = 0; writing && i < G_N_ELEMENTS(postponed); i++)
+        signal(postponed[i], SIG_IGN);
     if (writing && !recover_first(options, sources, error))
         return FALSE;
     if (writing || options->objects->len > 0) {

@@ -18,9 +18,10 @@ typedef enum {
     SNAPSET_TAKES_DESCRIPTION = 1 << 2,
     SNAPSET_TAKES_SAVE_CURRENT = 1 << 3,
     SNAPSET_TAKES_CHILDREN = 1 << 4,
-    SNAPSET_TAKES_DRAWINGS = 1 << 5, /* --output=dot|svg */
-    SNAPSET_TAKES_NO_IMAGE = 1 << 6, /* images may be left out */
-    SNAPSET_WRITES = 1 << 7,         /* takes --dry-run, and no -U */
+    SNAPSET_TAKES_DRAWINGS = 1 << 5,   /* --output=dot|svg */
+    SNAPSET_TAKES_NO_IMAGE = 1 << 6,   /* images may be left out */
+    SNAPSET_WRITES = 1 << 7,           /* takes --dry-run, and no -U */
+    SNAPSET_TAKES_GIVING_UP = 1 << 11, /* --without-missing, --keep-written */
     SNAPSET_TAKES_PROGRESS = 1 << 9,
     SNAPSET_TAKES_ALLOW = 1 << 10, /* follows from what is allowable */
     SNAPSET_WANTS_A_WORD = 1 << 8, /* only --allow counts: no policy speaks for a person */
@@ -45,7 +46,7 @@ struct SnapsetOptions {
     const SnapsetCommand *command;
     char *format;
     gboolean force_share, quiet, progress, image_opts, dry_run;
-    gboolean all, repair, children;
+    gboolean all, repair, children, without_missing, keep_written;
     char *description, *save_current;
     SnapsetOutput output;
     GPtrArray *objects;       /* of char * */

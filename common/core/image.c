@@ -159,3 +159,18 @@ snapset_image_current(const SnapsetImage *image)
 {
     return image->ledger != NULL ? image->ledger->current : snapset_uuid_nil;
 }
+
+guint
+snapset_image_file_hash(gconstpointer image)
+{
+    const SnapsetImage *file = image;
+    return g_int64_hash(&file->inode) ^ g_int64_hash(&file->device);
+}
+
+gboolean
+snapset_image_file_equal(gconstpointer a, gconstpointer b)
+{
+    const SnapsetImage *left = a;
+    const SnapsetImage *right = b;
+    return left->inode == right->inode && left->device == right->device;
+}

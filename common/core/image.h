@@ -18,6 +18,8 @@ typedef struct {
     SnapsetMoment moment;  /* moment.tag == tag */
     guint64 vm_state_size; /* bytes */
     guint64 disk_size;     /* bytes */
+    guint64 l1_offset;     /* of its L1 table; 0: not read natively */
+    guint32 l1_size;       /* entries */
     gboolean tag_has_nul;  /* the stored name goes on behind a zero byte */
     gboolean incomplete;   /* lacks extra data that version 3 demands */
     SnapsetUuid derived;
@@ -68,6 +70,10 @@ const SnapsetEntry *snapset_image_find_tag(const SnapsetImage *image, const char
 /* How many entries have that tag, or that ID. */
 guint snapset_image_count_tag(const SnapsetImage *image, const char *tag);
 guint snapset_image_count_id(const SnapsetImage *image, const char *id);
+
+/* GHashFunc and GEqualFunc over SnapsetImage *: is it the same file? Of local images only. */
+guint snapset_image_file_hash(gconstpointer image);
+gboolean snapset_image_file_equal(gconstpointer a, gconstpointer b);
 
 /* The image's recorded current; nil: it records none. */
 SnapsetUuid snapset_image_current(const SnapsetImage *image);

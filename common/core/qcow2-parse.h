@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * qcow2 header, header extensions and snapshot table, from bytes to values.
+ * qcow2 header and header extensions, from bytes to values.
  *
- * What QEMU refuses is refused here with the same meaning; what QEMU reads on silently (a table
- * that runs past the end of the file, one that overlaps the header) is refused too.
- *
- *     snapset_qcow2_parse_header(first bytes) -> SnapsetQcow2Header
- *     snapset_qcow2_parse_snapshots(table bytes, header) -> entries
- *
- * Both fail with SNAPSET_ERROR_SHORT when the bytes given end too early though the file goes on,
- * and say how many they want.
+ * What QEMU refuses is refused here with the same meaning; what QEMU reads on silently (an image
+ * cut short) is refused too. Fails with SNAPSET_ERROR_SHORT when the bytes given end too early
+ * though the file goes on, and says how many it wants.
  */
 #pragma once
 
@@ -67,36 +62,3 @@ gboolean snapset_qcow2_has_magic(SnapsetBytes bytes);
  */
 SnapsetQcow2Header *snapset_qcow2_parse_header(SnapsetBytes bytes, guint64 file_size,
                                                gsize *ret_wanted, GError **error);
-
-/* One row of the snapshot table; the strings are borrowed from the table's bytes. */
-typedef struct {
-    guint64 l1_offset;
-    guint32 l1_size;
-    SnapsetBytes id;
-    SnapsetBytes name;
-    guint32 date_sec, date_nsec;
-    guint64 vm_clock_nsec;
-    guint64 vm_state_size; /* bytes */
-    guint64 disk_size;     /* bytes; the header's virtual size when the entry has none */
-    gboolean incomplete;   /* version 3, but without the extra data the specification demands */
-} SnapsetQcow2Snapshot;
-
-/*
- * Parse all rows. @table are the bytes at the header's snapshot_offset.
- *
- * Returns a GArray of SnapsetQcow2Snapshot, or NULL with SNAPSET_ERROR_MALFORMED, or with
- * SNAPSET_ERROR_SHORT and the number of table bytes wanted in @ret_wanted.
- */
-GArray *snapset_qcow2_parse_snapshots(SnapsetBytes table, const SnapsetQcow2Header *header,
-                                      guint64 file_size, gsize *ret_wanted, GError **error);
-
-/* How many table bytes hold @count entries of usual length: a first guess for reading. */
-gsize snapset_qcow2_snapshot_table_guess(guint32 count);
-
-/*
- * TRUE when QEMU 7.2 to 10.0 would write exactly this header: known extensions in QEMU's order,
- * its feature name table, ours the one unknown extension and last, the backing file name right
- * after the end marker, nothing else (FORMAT.md, "The seal"). @bytes start at the file's start
- * and must hold all of that. Only then may the seal be set.
- */
-gboolean snapset_qcow2_header_is_canonical(SnapsetBytes bytes, const SnapsetQcow2Header *header);

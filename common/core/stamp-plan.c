@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "common/core/qcow2-canonical.h"
+
 /*
  * What QEMU may want to add to a header later, and must find room for: a full first cluster makes
  * it lose bitmaps without an error.

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "common/core/qcow2-snapshots.h"
 #include "common/core/stamp-plan.h"
 
 /* A file written to less long ago than this may have changed while it was read. */
@@ -121,6 +122,8 @@ add_entries(SnapsetImage *image, GArray *snapshots)
         SnapsetEntry *entry = snapset_image_add_entry(image, snapshot->id, snapshot->name, &moment);
         entry->vm_state_size = snapshot->vm_state_size;
         entry->disk_size = snapshot->disk_size;
+        entry->l1_offset = snapshot->l1_offset;
+        entry->l1_size = snapshot->l1_size;
         entry->incomplete = snapshot->incomplete;
     }
 }
@@ -242,4 +245,49 @@ snapset_image_read(const char *path, const char *filename, SnapsetReadDepth dept
         return NULL;
     }
     return snapset_image_read_fd(fd, filename, depth, NULL, error);
+}
+
+/* ---- evidence of writes ---- */
+
+/* Section "Standard cluster descriptor": an L1 entry's bits 9 to 55 are the L2 table's offset. */
+#define L1_OFFSET_MASK G_GUINT64_CONSTANT(0x00fffffffffffe00)
+
+static gboolean
+read_l1(int fd, guint64 offset, guint32 size, GByteArray *table)
+{
+    gsize bytes = (gsize)size * QCOW2_TABLE_ENTRY_SIZE;
+
+    return bytes <= QCOW2_L1_BYTES_MAX && fill(fd, table, bytes, offset, NULL) &&
+           table->len == bytes;
+}
+
+static guint64
+l2_offset(const GByteArray *l1, guint index)
+{
+    guint64 at = (guint64)index * QCOW2_TABLE_ENTRY_SIZE;
+    return at < l1->len ? snapset_load_be64(l1->data + at) & L1_OFFSET_MASK : 0;
+}
+
+gboolean
+snapset_image_is_unwritten(int fd, const SnapsetImage *image)
+{
+    g_autoptr(GByteArray) active = g_byte_array_new();
+    g_autoptr(GByteArray) other = g_byte_array_new();
+    guint32 size = image->header->l1_size;
+
+    if (!read_l1(fd, image->header->l1_offset, size, active))
+        return FALSE;
+    g_autofree gboolean *known = g_new0(gboolean, size);
+    for (guint i = 0; i < image->entries->len; i++) {
+        const SnapsetEntry *entry = snapset_image_entry(image, i);
+        if (!read_l1(fd, entry->l1_offset, entry->l1_size, other))
+            return FALSE;
+        for (guint32 j = 0; j < size; j++)
+            known[j] |= l2_offset(active, j) == l2_offset(other, j);
+    }
+    for (guint32 j = 0; j < size; j++) {
+        if (!known[j])
+            return FALSE;
+    }
+    return TRUE;
 }

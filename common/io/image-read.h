@@ -24,6 +24,14 @@ typedef enum {
 SnapsetImage *snapset_image_read_fd(int fd, const char *filename, SnapsetReadDepth depth,
                                     GBytes **ret_header, GError **error);
 
+/*
+ * Does the active state hold nothing that no snapshot holds? Every snapshot shares all its L2
+ * tables, so the first write after one was taken or applied puts an L2 table of its own into the
+ * active L1 table (docs/interop/qcow2.rst, "Snapshots"); L1 tables are only compared. FALSE also
+ * when that cannot be read.
+ */
+gboolean snapset_image_is_unwritten(int fd, const SnapsetImage *image);
+
 /* Open @path for reading, without waiting for anything, and read it. */
 SnapsetImage *snapset_image_read(const char *path, const char *filename, SnapsetReadDepth depth,
                                  GError **error);

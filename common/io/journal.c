@@ -101,9 +101,10 @@ snapset_journal_concerns(const SnapsetJournal *journal, const char *path, guint6
 
 /* ---- text ---- */
 
-/* (path, options, device, inode, doomed, after); empty options or after stand for none. */
+/* (path, options, device, inode, doomed, after, sequence); empty options or after stand for none.
+ */
 #define DOOMED_TYPE "a(ayayt)"
-#define IMAGE_TYPE "(ayaytt" DOOMED_TYPE "ay)"
+#define IMAGE_TYPE "(ayaytt" DOOMED_TYPE "ayt)"
 
 static GVariant *
 encode_image(const SnapsetJournalImage *image)
@@ -118,10 +119,11 @@ encode_image(const SnapsetJournalImage *image)
         g_variant_builder_add(&doomed, "(@ay@ayt)", g_variant_new_bytestring(entry->id),
                               g_variant_new_bytestring(entry->tag), entry->binding);
     }
-    return g_variant_new("(@ay@aytt@" DOOMED_TYPE "@ay)", g_variant_new_bytestring(image->path),
+    return g_variant_new("(@ay@aytt@" DOOMED_TYPE "@ayt)", g_variant_new_bytestring(image->path),
                          g_variant_new_bytestring(image->options != NULL ? image->options : ""),
                          image->device, image->inode, g_variant_builder_end(&doomed),
-                         g_variant_new_fixed_array(G_VARIANT_TYPE_BYTE, after, size, 1));
+                         g_variant_new_fixed_array(G_VARIANT_TYPE_BYTE, after, size, 1),
+                         image->sequence);
 }
 
 static char *
@@ -136,6 +138,7 @@ encode(const SnapsetJournal *journal)
     g_variant_dict_insert(dict, "version", "u", LAYOUT_VERSION);
     g_variant_dict_insert(dict, "operation", "s", journal->operation);
     g_variant_dict_insert(dict, "phase", "s", phase_names[journal->phase]);
+    g_variant_dict_insert(dict, "started", "x", journal->started);
     if (journal->tag != NULL)
         g_variant_dict_insert(dict, "tag", "^ay", journal->tag);
     g_variant_dict_insert_value(
@@ -169,6 +172,7 @@ decode_image(SnapsetJournal *journal, GVariant *value)
         g_variant_get_child(doomed, i, "(^&ay^&ayt)", &id, &tag, &binding);
         snapset_journal_doom(image, id, tag, binding);
     }
+    g_variant_get_child(value, 6, "t", &image->sequence);
     if (g_variant_get_size(after) > 0)
         image->after = g_variant_get_data_as_bytes(after);
 }
@@ -206,7 +210,8 @@ decode(const char *text)
         !g_variant_dict_lookup(dict, "phase", "&s", &phase) || images == NULL || objects == NULL)
         return NULL;
     g_autoptr(SnapsetJournal) journal = journal_alloc(operation);
-    if (!decode_phase(phase, &journal->phase))
+    if (!decode_phase(phase, &journal->phase) ||
+        !g_variant_dict_lookup(dict, "started", "x", &journal->started))
         return NULL;
     if (g_variant_dict_lookup(dict, "tag", "^ay", &tag))
         journal->tag = g_steal_pointer(&tag);
@@ -263,6 +268,7 @@ snapset_journal_new(const char *operation, GError **error)
     g_autofree char *file = g_strconcat(name, SUFFIX, NULL);
     g_autoptr(SnapsetJournal) journal = journal_alloc(operation);
     journal->path = g_build_filename(folder, file, NULL);
+    journal->started = g_get_real_time() / G_USEC_PER_SEC;
     if (!take_lock(journal, error))
         return NULL;
     return g_steal_pointer(&journal);
@@ -308,8 +314,8 @@ load(const char *path, GError **error)
     SnapsetJournal *journal = decode(text);
     if (journal == NULL) {
         snapset_throw(error, SNAPSET_ERROR_PENDING,
-                      "the journal '%s' of an interrupted operation cannot be read; move it "
-                      "away once 'check' finds nothing wrong with your images",
+                      "the journal '%s' of an interrupted operation cannot be read; remove it "
+                      "once your images are known to be whole",
                       path);
         return NULL;
     }

@@ -37,12 +37,14 @@ typedef struct {
     guint64 device, inode;
     GPtrArray *doomed; /* of SnapsetDoomed * */
     GBytes *after;     /* the encoded ledger to stamp; NULL: leave it */
+    guint64 sequence;  /* of the ledger that @after succeeds */
 } SnapsetJournalImage;
 
 typedef struct {
     char *operation; /* the command's name, for messages */
     SnapsetPhase phase;
     char *tag;          /* of the entries made; NULL: none are */
+    gint64 started;     /* seconds since 1970 */
     GPtrArray *objects; /* of char *: the --object options it ran with */
     GPtrArray *images;  /* of SnapsetJournalImage * */
     char *path;         /* of the journal file */

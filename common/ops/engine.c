@@ -121,12 +121,34 @@ create_made(const SnapsetEngine *engine, guint index, const SnapsetImage *image,
     return snapset_qemu_create(engine->tools, &target, engine->journal->tag);
 }
 
+/* What a recovery finds later than this after the start was made by somebody else. */
+#define MADE_WITHIN_SECONDS 60
+
+/*
+ * The entry that this operation made; NULL: there is none. After a crash somebody else may have
+ * made one of the same name.
+ */
+static const SnapsetEntry *
+find_made(const SnapsetEngine *engine, const SnapsetImage *image)
+{
+    const SnapsetJournal *journal = engine->journal;
+
+    for (guint i = 0; i < image->entries->len; i++) {
+        const SnapsetEntry *entry = snapset_image_entry(image, i);
+        gint64 age = (gint64)entry->moment.date_sec - journal->started;
+        if (strcmp(entry->tag, journal->tag) == 0 &&
+            (!engine->is_recovery || (age >= -1 && age <= MADE_WITHIN_SECONDS)))
+            return entry;
+    }
+    return NULL;
+}
+
 static SnapsetChild *
 apply_made(const SnapsetEngine *engine, guint index, const SnapsetImage *image, gpointer data,
            GError **error)
 {
     SnapsetQemuTarget target = snapset_handle_target(handle_at(engine, index));
-    const SnapsetEntry *made = snapset_image_find_tag(image, engine->journal->tag);
+    const SnapsetEntry *made = find_made(engine, image);
     return made == NULL ? NULL : snapset_qemu_apply(engine->tools, &target, image, made, error);
 }
 
@@ -135,7 +157,7 @@ delete_made(const SnapsetEngine *engine, guint index, const SnapsetImage *image,
             GError **error)
 {
     SnapsetQemuTarget target = snapset_handle_target(handle_at(engine, index));
-    const SnapsetEntry *made = snapset_image_find_tag(image, engine->journal->tag);
+    const SnapsetEntry *made = find_made(engine, image);
     return made == NULL ? NULL : snapset_qemu_delete(engine->tools, &target, image, made, error);
 }
 
@@ -215,6 +237,23 @@ snapset_engine_apply(SnapsetEngine *engine, GPtrArray *entries, GError **error)
            run(engine, apply_entry, entries, error);
 }
 
+gboolean
+snapset_engine_is_unwritten(const SnapsetEngine *engine, GError **error)
+{
+    for (guint i = 0; i < engine->handles->len; i++) {
+        g_autoptr(SnapsetImage) image = snapset_engine_read(engine, i, error);
+        if (image == NULL)
+            return FALSE;
+        if (find_made(engine, image) == NULL ||
+            snapset_image_is_unwritten(handle_at(engine, i)->fd, image))
+            continue;
+        snapset_throw(error, SNAPSET_ERROR_PENDING,
+                      "it was written to since; going back would lose that");
+        return snapset_name_error(error, image->filename);
+    }
+    return TRUE;
+}
+
 /* The same content, whatever its sequence. */
 static gboolean
 has_content(const SnapsetImage *image, const SnapsetLedger *after)
@@ -245,6 +284,9 @@ stamp_image(const SnapsetEngine *engine, guint index, GError **error)
     if (now == NULL)
         return FALSE;
     if (has_content(now, after) && (now->sealed || engine->is_recovery))
+        return TRUE;
+    /* Stamped by somebody else since the crash: what is there now is newer than our plan. */
+    if (engine->is_recovery && now->ledger != NULL && now->ledger->sequence != image->sequence)
         return TRUE;
     return snapset_stamp(handle->fd, after, !engine->is_recovery, error) ||
            snapset_name_error(error, handle->source->name);
@@ -343,6 +385,7 @@ plan_back(SnapsetEngine *engine, guint index, GError **error)
     g_autoptr(SnapsetLedger) ledger =
         before->ledger != NULL ? snapset_ledger_copy(before->ledger) : snapset_ledger_new();
     image->after = snapset_ledger_encode(ledger, SNAPSET_SLOT_SIZE_MAX, error);
+    image->sequence = now->ledger->sequence;
     return image->after != NULL;
 }
 
@@ -409,8 +452,9 @@ snapset_engine_init(SnapsetEngine *ret_engine, const char *operation, SnapsetSet
         const SnapsetImage *image = snapset_set_image(set, i);
         if (wanted != NULL && wanted->pdata[i] == NULL)
             continue;
-        snapset_journal_add_image(journal, handle->path, handle->source->options, image->device,
-                                  image->inode);
+        SnapsetJournalImage *added = snapset_journal_add_image(
+            journal, handle->path, handle->source->options, image->device, image->inode);
+        added->sequence = image->ledger != NULL ? image->ledger->sequence : 0;
         g_ptr_array_add(ret_engine->handles, handle);
         g_ptr_array_add(ret_engine->before, (gpointer)image);
     }

@@ -47,6 +47,12 @@ gboolean snapset_engine_commit(SnapsetEngine *engine, GError **error);
 /* TRUE when no doomed entry has been deleted anywhere yet. */
 gboolean snapset_engine_is_untouched(SnapsetEngine *engine);
 
+/*
+ * May an interrupted apply be undone without losing anything? FALSE with SNAPSET_ERROR_PENDING
+ * when a machine, or anyone, has written to an image since.
+ */
+gboolean snapset_engine_is_unwritten(const SnapsetEngine *engine, GError **error);
+
 /* Bring all images back to how they were; not in phase finish. */
 gboolean snapset_engine_undo(SnapsetEngine *engine, GError **error);
 

@@ -66,14 +66,21 @@ void snapset_check(SnapsetSet *set);
 /* Write damaged records anew. Access: SNAPSET_FOR_REPAIRING. */
 gboolean snapset_repair(SnapsetSet *set, gboolean dry_run, GError **error);
 
+typedef enum {
+    SNAPSET_RECOVERY_TRY = 1 << 0,             /* dry run */
+    SNAPSET_RECOVERY_WITHOUT_MISSING = 1 << 1, /* images that are not there are given up */
+    SNAPSET_RECOVERY_KEEP_WRITTEN = 1 << 2,    /* an image written to since stays as it is now */
+} SnapsetRecovery;
+
 /*
  * Finish or undo interrupted operations: those on an image of @sources, or all (NULL). TRUE when
  * none is left but those that still run, which keep their images locked. *ret_count is how many
  * there were, *ret_running (may be NULL) how many still run; @notes (of char *, may be NULL) is
- * told what was done. FALSE with SNAPSET_ERROR_PENDING when one cannot be recovered now.
+ * told what was done. FALSE with SNAPSET_ERROR_PENDING when one cannot be recovered now: an image
+ * is in use, or not there, or going back would lose what was written since.
  */
-gboolean snapset_recover(GPtrArray *sources, gboolean dry_run, guint *ret_count, guint *ret_running,
-                         GPtrArray *notes, GError **error);
+gboolean snapset_recover(GPtrArray *sources, SnapsetRecovery how, guint *ret_count,
+                         guint *ret_running, GPtrArray *notes, GError **error);
 
 /* A random identity. */
 SnapsetUuid snapset_new_identity(void);

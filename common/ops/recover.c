@@ -33,12 +33,17 @@ is_gone(const SnapsetJournalImage *image)
 
 /* Open and lock every image of the journal that still exists; drop the others from it. */
 static gboolean
-open_images(SnapsetJournal *journal, GPtrArray *sources, GPtrArray *handles, GPtrArray *notes,
-            GError **error)
+open_images(SnapsetJournal *journal, SnapsetRecovery how, GPtrArray *sources, GPtrArray *handles,
+            GPtrArray *notes, GError **error)
 {
     for (guint i = 0; i < journal->images->len;) {
         const SnapsetJournalImage *image = journal->images->pdata[i];
         g_autofree char *name = snapset_format_quoted(image->path);
+        if (is_gone(image) && !(how & SNAPSET_RECOVERY_WITHOUT_MISSING))
+            return snapset_throw(error, SNAPSET_ERROR_PENDING,
+                                 "%s is not there; bring it back, or give it up with 'recover "
+                                 "--without-missing'",
+                                 name);
         if (is_gone(image)) {
             note(notes, "%s is no longer there, and is left out", name);
             g_ptr_array_remove_index(journal->images, i);
@@ -63,8 +68,39 @@ open_images(SnapsetJournal *journal, GPtrArray *sources, GPtrArray *handles, GPt
     return TRUE;
 }
 
+/* Go back, if that loses nothing; else, on a person's word, only forget how to go back. */
 static gboolean
-carry_out(SnapsetJournal *journal, const SnapsetQemuTools *tools, GPtrArray *notes, GError **error)
+undo(SnapsetEngine *engine, SnapsetRecovery how, GPtrArray *notes, GError **error)
+{
+    const SnapsetJournal *journal = engine->journal;
+    g_autoptr(GError) written = NULL;
+
+    if (journal->phase != SNAPSET_PHASE_APPLY || snapset_engine_is_unwritten(engine, &written)) {
+        note(notes, "'%s' of %u images: undone", journal->operation, journal->images->len);
+        return snapset_engine_undo(engine, error);
+    }
+    if (!(how & SNAPSET_RECOVERY_KEEP_WRITTEN))
+        return snapset_throw(error, SNAPSET_ERROR_PENDING,
+                             "%s ('recover --keep-written' leaves all images as they are now, and "
+                             "the state before in the snapshot '%s')",
+                             written->message, journal->tag);
+    note(notes, "all images stay as they are now; the state before is the snapshot '%s'",
+         journal->tag);
+    return TRUE;
+}
+
+static gboolean
+finish(SnapsetEngine *engine, GPtrArray *notes, GError **error)
+{
+    const SnapsetJournal *journal = engine->journal;
+
+    note(notes, "'%s' of %u images: finished", journal->operation, journal->images->len);
+    return snapset_engine_finish(engine, error);
+}
+
+static gboolean
+carry_out(SnapsetJournal *journal, SnapsetRecovery how, const SnapsetQemuTools *tools,
+          GPtrArray *notes, GError **error)
 {
     g_autoptr(GPtrArray) sources =
         g_ptr_array_new_with_free_func((GDestroyNotify)snapset_source_free);
@@ -72,19 +108,17 @@ carry_out(SnapsetJournal *journal, const SnapsetQemuTools *tools, GPtrArray *not
         g_ptr_array_new_with_free_func((GDestroyNotify)snapset_handle_free);
     SnapsetEngine engine = {
         .journal = journal, .handles = handles, .tools = tools, .is_recovery = TRUE};
-    gboolean finish = journal->phase == SNAPSET_PHASE_FINISH;
+    gboolean forward = journal->phase == SNAPSET_PHASE_FINISH;
 
-    if (!open_images(journal, sources, handles, notes, error))
+    if (!open_images(journal, how, sources, handles, notes, error))
         return FALSE;
-    if (!(finish ? snapset_engine_finish(&engine, error) : snapset_engine_undo(&engine, error)))
+    if (!(forward ? finish(&engine, notes, error) : undo(&engine, how, notes, error)))
         return FALSE;
-    note(notes, "'%s' of %u images: %s", journal->operation, journal->images->len,
-         finish ? "finished" : "undone");
     return snapset_journal_remove(journal, error);
 }
 
 static gboolean
-recover_one(const SnapsetJournal *seen, gboolean dry_run, guint *count, guint *running,
+recover_one(const SnapsetJournal *seen, SnapsetRecovery how, guint *count, guint *running,
             GPtrArray *notes, GError **error)
 {
     g_autoptr(GError) failure = NULL;
@@ -102,13 +136,13 @@ recover_one(const SnapsetJournal *seen, gboolean dry_run, guint *count, guint *r
     if (journal == NULL)
         return TRUE;
     (*count)++;
-    if (dry_run) {
+    if (how & SNAPSET_RECOVERY_TRY) {
         note(notes, "'%s' of %u images would be %s", journal->operation, journal->images->len,
              journal->phase == SNAPSET_PHASE_FINISH ? "finished" : "undone");
         return TRUE;
     }
     g_autoptr(SnapsetQemuTools) tools = snapset_qemu_tools_new(journal->objects, error);
-    if (tools != NULL && carry_out(journal, tools, notes, &failure))
+    if (tools != NULL && carry_out(journal, how, tools, notes, &failure))
         return TRUE;
     if (failure == NULL)
         return FALSE;
@@ -134,7 +168,7 @@ concerns_any(const SnapsetJournal *journal, GPtrArray *sources)
 }
 
 gboolean
-snapset_recover(GPtrArray *sources, gboolean dry_run, guint *ret_count, guint *ret_running,
+snapset_recover(GPtrArray *sources, SnapsetRecovery how, guint *ret_count, guint *ret_running,
                 GPtrArray *notes, GError **error)
 {
     g_autoptr(GPtrArray) journals = snapset_journal_scan(error);
@@ -147,7 +181,7 @@ snapset_recover(GPtrArray *sources, gboolean dry_run, guint *ret_count, guint *r
     for (guint i = 0; i < journals->len; i++) {
         if (sources != NULL && !concerns_any(journals->pdata[i], sources))
             continue;
-        if (!recover_one(journals->pdata[i], dry_run, ret_count, &running, notes, error))
+        if (!recover_one(journals->pdata[i], how, ret_count, &running, notes, error))
             return FALSE;
     }
     if (ret_running != NULL)

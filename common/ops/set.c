@@ -15,6 +15,7 @@
 #include "common/io/image-read.h"
 #include "common/io/journal.h"
 #include "common/io/lock.h"
+#include "common/ops/chain.h"
 
 /* ---- handles ---- */
 
@@ -238,26 +239,12 @@ ask_qemu_img(SnapsetSet *set, GError **error)
     return TRUE;
 }
 
-static guint
-hash_file(gconstpointer key)
-{
-    const SnapsetImage *image = key;
-    return g_int64_hash(&image->inode) ^ g_int64_hash(&image->device);
-}
-
-static gboolean
-equal_file(gconstpointer a, gconstpointer b)
-{
-    const SnapsetImage *left = a;
-    const SnapsetImage *right = b;
-    return left->inode == right->inode && left->device == right->device;
-}
-
 /* The same image twice, by two names or by two hard links, is no set. */
 static gboolean
 check_distinct(const SnapsetSet *set, GError **error)
 {
-    g_autoptr(GHashTable) seen = g_hash_table_new(hash_file, equal_file);
+    g_autoptr(GHashTable) seen =
+        g_hash_table_new(snapset_image_file_hash, snapset_image_file_equal);
 
     for (guint i = 0; i < set->images->len; i++) {
         const SnapsetImage *image = snapset_set_image(set, i);
@@ -294,70 +281,6 @@ snapset_set_reload(SnapsetSet *set, GError **error)
     if (!check_distinct(set, error))
         return FALSE;
     set->catalog = snapset_catalog_new(set->images);
-    return TRUE;
-}
-
-/* How many links of a backing chain are followed. */
-#define CHAIN_MAX 200
-
-/* The file that @backing names in an image at @path (docs/interop/qcow2.rst); NULL: no local one.
- */
-static char *
-backing_path(const char *path, const char *backing)
-{
-    g_autoptr(SnapsetSource) source =
-        backing != NULL ? snapset_source_new(backing, NULL, FALSE, NULL) : NULL;
-
-    if (source == NULL || source->path == NULL)
-        return NULL;
-    g_autofree char *folder = g_path_get_dirname(path);
-    return g_path_is_absolute(source->path) ? g_strdup(source->path)
-                                            : g_build_filename(folder, source->path, NULL);
-}
-
-/* The image of @seen that image @index stands on, however far down; NULL: none. */
-static const SnapsetImage *
-find_base(const SnapsetSet *set, guint index, GHashTable *seen)
-{
-    const SnapsetImage *image = snapset_set_image(set, index);
-    const char *path = snapset_set_handle(set, index)->path;
-    g_autofree char *at = path != NULL ? backing_path(path, image->backing_filename) : NULL;
-
-    for (guint i = 0; at != NULL && i < CHAIN_MAX; i++) {
-        g_autoptr(SnapsetImage) link = snapset_image_read(at, at, SNAPSET_READ_NEWEST, NULL);
-        if (link == NULL)
-            return NULL;
-        const SnapsetImage *base = g_hash_table_lookup(seen, link);
-        if (base != NULL)
-            return base;
-        char *next = backing_path(at, link->backing_filename);
-        g_free(at);
-        at = next;
-    }
-    return NULL;
-}
-
-/* An image that another one of the set stands on cannot be written to with it at once. */
-static gboolean
-check_no_chain(const SnapsetSet *set, GError **error)
-{
-    g_autoptr(GHashTable) seen = g_hash_table_new(hash_file, equal_file);
-
-    for (guint i = 0; i < set->images->len; i++) {
-        if (snapset_set_image(set, i)->is_local)
-            g_hash_table_add(seen, set->images->pdata[i]);
-    }
-    for (guint i = 0; i < set->images->len; i++) {
-        const SnapsetImage *base = find_base(set, i, seen);
-        if (base == NULL)
-            continue;
-        g_autofree char *below = snapset_format_quoted(base->filename);
-        g_autofree char *above = snapset_format_quoted(snapset_set_image(set, i)->filename);
-        return snapset_throw(error, SNAPSET_ERROR_USAGE,
-                             "%s is a backing file of %s: name only the images that the machine "
-                             "writes to",
-                             below, above);
-    }
     return TRUE;
 }
 
@@ -466,7 +389,7 @@ snapset_set_load(SnapsetSet *set, SnapsetAccess access, GError **error)
         if (writing && !open_handle(set, i, error))
             return FALSE;
     }
-    if (!snapset_set_reload(set, error) || (writing && !check_no_chain(set, error)))
+    if (!snapset_set_reload(set, error) || (writing && !snapset_chain_check(set, error)))
         return FALSE;
     check_pending(set);
     if (!writing || access == SNAPSET_FOR_REPAIRING)
