@@ -419,7 +419,11 @@ test_recovery_of_images_in_use() {
 test_recovery_without_one_of_the_images() {
     pending
     mv b elsewhere
-    expect_rc 0 ss recover
+    remember a c
+    expect_rc 3 ss recover
+    expect_err "/b' is not there"
+    expect_unchanged
+    expect_rc 0 ss recover --without-missing
     expect_out "/b' is no longer there"
     mv elsewhere b
     state_of a >one
@@ -428,6 +432,84 @@ test_recovery_without_one_of_the_images() {
     expect_same_file two one
     # and what remains in the other can be seen
     expect_equal "$(tags b | wc -w)" 4 'snapshots of b, with the undo snapshot'
+}
+
+# An image that was away for a while is recovered with the others when it is back.
+test_recovery_waits_for_an_image() {
+    pending
+    mv b elsewhere
+    expect_rc 3 ss recover
+    mv elsewhere b
+    expect_rc 0 ss recover
+    all_or_none BEFORE
+}
+
+# interrupted TAG: an apply that is killed once qemu-img has applied it
+interrupted() {
+    printf '#!/bin/bash\n"%s" "$@"; rc=$?\nfor x; do [ "$x" != -a ] || kill -KILL $PPID; done\nexit $rc\n' \
+        "$REAL_QEMU_IMG" >killer
+    chmod +x killer
+    SNAPSHOT_SET_QEMU_IMG=$PWD/killer ss apply -q "tag=$1" x y 2>/dev/null || true
+    for ((i = 0; i < 100; i++)); do # its children may still be at work
+        ! ss recover --dry-run 2>&1 | grep -q 'still running' || { sleep 0.1; continue; }
+        break
+    done
+    [ -n "$(journals)" ] || fail 'nothing is pending'
+}
+
+# The machine was used after the crash: going back would lose what it wrote.
+test_what_was_written_since_is_kept() {
+    new_images x y
+    put 1 x y
+    ss create -q one x y
+    put 2 x y
+    interrupted one
+    put 9 x y
+    remember x y
+    expect_rc 3 ss recover
+    expect_err 'written to since'
+    expect_rc 3 ss create today x y
+    expect_rc 3 ss describe tag=one text x
+    expect_rc 3 "$QEMU_IMG" snapshot -c today x
+    expect_unchanged
+    expect_rc 0 ss recover --keep-written
+    expect_data 9 x y
+    expect_equal "$(journals)" ''
+    # and the state before the apply is there too
+    tag=$(tags x | tr ' ' '\n' | grep undo)
+    ss adopt -q "tag=$tag" x y
+    ss apply -q "tag=$tag" x y
+    expect_data 2 x y
+    expect_clean x y
+}
+
+# Nobody wrote: it goes back by itself.
+test_apply_is_undone_by_the_next_command() {
+    new_images x y
+    put 1 x y
+    ss create -q one x y
+    put 2 x y
+    interrupted one
+    expect_rc 0 ss create two x y
+    expect_data 2 x y
+    expect_equal "$(tags x) $(tags y)" 'one two one two'
+}
+
+# What somebody else took under the same tag later is not ours to delete.
+test_a_later_snapshot_of_the_same_tag_is_kept() {
+    new_images x y
+    printf '#!/bin/bash\nkill -KILL $PPID\n' >killer
+    chmod +x killer
+    SNAPSHOT_SET_QEMU_IMG=$PWD/killer ss create -q mine x y 2>/dev/null || true
+    "$PYTHON" - "$(journals)" <<'EOT'
+import re, sys
+text = open(sys.argv[1]).read()
+open(sys.argv[1], "w").write(
+    re.sub(r"('started': <int64 )(\d+)", lambda m: m[1] + str(int(m[2]) - 600), text))
+EOT
+    real snapshot -c mine y
+    expect_rc 0 ss recover
+    expect_equal "$(tags x)$(tags y)" mine
 }
 
 test_dispatcher_recovers_first() {

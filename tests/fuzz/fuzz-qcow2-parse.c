@@ -3,9 +3,11 @@
  * A qcow2 image: header, extensions, snapshot table and record, as common/io/image-read.c reads
  * them; and everything that is then said of it, as one of a set of two.
  */
+#include "common/core/qcow2-canonical.h"
 #include "tests/fuzz/fuzz.h"
 
 #include "common/core/qcow2-parse.h"
+#include "common/core/qcow2-snapshots.h"
 #include "common/core/rules.h"
 
 /* Whoever asks for more bytes must ask for some, and within the cluster. */

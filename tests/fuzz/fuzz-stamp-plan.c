@@ -3,6 +3,7 @@
  * Stamping whatever header: it is refused, or each of the plan's writes leaves a header that reads
  * as before, and the last the new record.
  */
+#include "common/core/qcow2-canonical.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>

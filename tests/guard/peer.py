@@ -193,8 +193,10 @@ class Guard:
         self.listener.close()
 
     def verdict(self, script):
-        with open(os.path.join(self.folder, "verdict"), "w", encoding="utf-8") as file:
+        path = os.path.join(self.folder, "verdict")
+        with open(path + ".new", "w", encoding="utf-8") as file:
             file.write(script + "\n")
+        os.rename(path + ".new", path)  # a judge may be reading it
 
     def read(self, name):
         try:
@@ -249,7 +251,28 @@ def equal(got, want, what="value"):
         raise AssertionError(f"{what} is {got!r:.2000} instead of {want!r:.2000}")
 
 
-def run(cases):
-    """Run the case that the command line names."""
-    guard_cases = {case.__name__: case for case in cases}
-    guard_cases[sys.argv[1]]()
+# ---- a scripted QEMU ------------------------------------------------------------------------------
+
+SAVE = (b'{"execute": "human-monitor-command", "arguments": {"command-line": "savevm a"}, '
+        b'"id": "libvirt-7"}')
+ANSWER = (b'{"id": "libvirt-7", "error": {"class": "GenericError", '
+          b'"desc": "snapshot-set: no way"}}\r\n')
+OK = b'{"return": {}}\r\n'
+
+
+def new(**options):
+    return Guard(os.path.abspath("guard"), **options)
+
+
+def denying(**options):
+    guard = new(**options)
+    guard.verdict("echo deny no way")
+    return guard
+
+
+def exchange(client, qemu, command, reply=OK):
+    """A command that passes, and its reply."""
+    client.send(command)
+    equal(qemu.exactly(len(command)), command, "command")
+    qemu.send(reply)
+    equal(client.line(), reply, "reply")

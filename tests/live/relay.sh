@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The guard's relay: against a scripted QEMU for what must be exact to the byte and the moment, and
-# against a real one. The cases are functions in tests/guard/relay.py and tests/guard/real.py.
+# against a real one. The cases are functions in tests/guard/relay.py, faults.py and real.py.
 . "$(dirname "$0")/../lib/harness.sh"
 requires qemu-system-x86_64 qemu-img python3
 
@@ -39,18 +39,18 @@ test_long_commands() { run_case relay long_commands; }
 test_deep() { run_case relay deep; }
 test_broken_stream() { run_case relay broken_stream; }
 test_events_while_judging() { run_case relay events_while_judging; }
-test_judge_faults() { run_case relay judge_faults; }
-test_relay_killed() { run_case relay relay_killed; }
-test_killed_at_random() { run_case relay killed_at_random; }
-test_keeper_killed() { run_case relay keeper_killed; }
-test_descriptors() { run_case relay descriptors; }
+test_judge_faults() { run_case faults judge_faults; }
+test_relay_killed() { run_case faults relay_killed; }
+test_killed_at_random() { run_case faults killed_at_random; }
+test_keeper_killed() { run_case faults keeper_killed; }
+test_descriptors() { run_case faults descriptors; }
 test_recording() { run_case relay recording; }
 test_jobs() { run_case relay jobs; }
-test_ends() { run_case relay ends; }
-test_folder_removed() { run_case relay folder_removed; }
-test_reconnects() { run_case relay reconnects; }
-test_back_pressure() { run_case relay back_pressure; }
-test_stands_alone() { run_case relay stands_alone; }
+test_ends() { run_case faults ends; }
+test_folder_removed() { run_case faults folder_removed; }
+test_reconnects() { run_case faults reconnects; }
+test_back_pressure() { run_case faults back_pressure; }
+test_stands_alone() { run_case faults stands_alone; }
 
 test_real_transparent() { run_case real transparent; }
 test_real_monitor_words() { run_case real monitor_words; }

@@ -156,6 +156,9 @@ set_attribute(SnapsetImage *image, const char *word)
         image->header->has_bitmaps = TRUE;
     } else if (strcmp(word, "!v2") == 0) {
         image->header->version = 2;
+    } else if (strcmp(word, "!two-records") == 0) {
+        image->header->sset_count = 2;
+        image->ledger_state = SNAPSET_LEDGER_DAMAGED;
     } else if (strcmp(word, "!no-header") == 0) {
         g_clear_pointer(&image->header, snapset_qcow2_header_free);
     } else if (strcmp(word, "!incomplete") == 0) {

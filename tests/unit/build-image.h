@@ -17,7 +17,7 @@
  *     ~RECORD    a record whose entry is gone
  *     >UUID      the image's current
  *     !sealed !bitmaps !v2 !no-header !incomplete (the entry before it)
- *     !one-damaged !damaged !foreign   the state of the record
+ *     !one-damaged !damaged !two-records !foreign   the state of the record
  *
  *     RECORD is UUID[FLAGS][*MEMBERS][<PARENT]; FLAGS are e external, p protected, i parent was
  *     inferred, s single; PARENT is a UUID. Without one it is nil: a root.

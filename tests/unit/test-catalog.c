@@ -243,6 +243,29 @@ test_image_lookups(void)
     g_assert_true(snapset_uuid_is_nil(&current));
 }
 
+static void
+test_names_of_values(void)
+{
+    g_assert_cmpstr(snapset_standing_name(SNAPSET_COMPLETE), ==, "complete");
+    g_assert_cmpstr(snapset_standing_name(SNAPSET_PARTIAL), ==, "partial");
+    g_assert_cmpstr(snapset_standing_name(SNAPSET_COLLIDING), ==, "colliding");
+    g_assert_cmpstr(snapset_standing_name(SNAPSET_UNPROVEN), ==, "unproven");
+    g_assert_cmpstr(snapset_parent_source_name(SNAPSET_PARENT_NONE), ==, "none");
+    g_assert_cmpstr(snapset_parent_source_name(SNAPSET_PARENT_RECORDED), ==, "recorded");
+    g_assert_cmpstr(snapset_parent_source_name(SNAPSET_PARENT_INFERRED), ==, "inferred");
+}
+
+/* As everywhere in GLib. */
+static void
+test_free_of_nothing(void)
+{
+    snapset_catalog_free(NULL);
+    snapset_image_free(NULL);
+    snapset_qcow2_header_free(NULL);
+    snapset_ledger_free(NULL);
+    snapset_record_free(NULL);
+}
+
 #define MANY 65536
 
 static SnapsetImage *
@@ -318,6 +341,8 @@ main(int argc, char **argv)
     g_test_add_func("/catalog/find", test_find);
     g_test_add_func("/catalog/nul-in-tag", test_nul_in_tag);
     g_test_add_func("/catalog/image-lookups", test_image_lookups);
+    g_test_add_func("/catalog/names-of-values", test_names_of_values);
+    g_test_add_func("/catalog/free-of-nothing", test_free_of_nothing);
     g_test_add_func("/catalog/many-equal", test_many_equal);
     g_test_add_func("/catalog/many-rivals", test_many_rivals);
     return g_test_run();

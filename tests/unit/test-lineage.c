@@ -240,7 +240,7 @@ test_descendants(gconstpointer data)
 
 /* ---- changes to a ledger ---- */
 
-/* "UUID<PARENT" of each record, ">" and the current. */
+/* "UUID<PARENT" of each record, "?" after an unknown parent, ">" and the current. */
 static char *
 print_ledger(const SnapsetLedger *ledger)
 {
@@ -249,7 +249,8 @@ print_ledger(const SnapsetLedger *ledger)
         const SnapsetRecord *record = ledger->records->pdata[i];
         g_autofree char *name = build_uuid_name(&record->identity);
         g_autofree char *parent = build_uuid_name(&record->parent);
-        g_string_append_printf(out, "%s<%s ", name, parent);
+        g_string_append_printf(out, "%s<%s%s ", name, parent,
+                               snapset_record_parent_is_unknown(record) ? "?" : "");
     }
     g_autofree char *current = build_uuid_name(&ledger->current);
     g_string_append_printf(out, ">%s", current);
@@ -273,11 +274,14 @@ static const struct {
     {"remove-current", "a: ~A ~B<A >B", REMOVE, "B", "A<- >A"},
     {"remove-current-root", "a: ~A >A", REMOVE, "A", ">-"},
     {"remove-current-with-children", "a: ~A ~B<A ~C<B >B", REMOVE, "B", "A<- C<A >A"},
-    {"remove-what-has-no-record", "a: ~B<A >A", REMOVE, "A", "B<- >-"},
+    {"remove-what-has-no-record", "a: ~B<A >A", REMOVE, "A", "B<-? >-"},
+    {"remove-what-has-no-known-parent", "a: ~Ai ~B<A ~C >B", REMOVE, "A", "B<-? C<- >B"},
+    {"remove-what-has-an-inferred-parent", "a: ~A ~Bi<A ~C<B >C", REMOVE, "B", "A<- C<A >C"},
     {"remove-unknown", "a: ~A >A", REMOVE, "X", "A<- >A"},
     {"remove-own-parent", "a: ~A<A ~B<A >A", REMOVE, "A", "B<A >A"},
     {"repoint", "a: ~A ~B<A ~C<B >A", REPOINT_TO_Z, "A", "A<- B<Z C<B >Z"},
     {"repoint-unknown", "a: ~A ~B<A >B", REPOINT_TO_Z, "X", "A<- B<A >B"},
+    {"compact-unknown", "a: ~Ai z@3=C<A >C", COMPACT, NULL, "C<-? >C"},
     {"compact-nothing", "a: x@1=A y@2=B<A >B", COMPACT, NULL, "A<- B<A >B"},
     {"compact", "a: x@1=A ~B<A z@3=C<B >C", COMPACT, NULL, "A<- C<A >C"},
     {"compact-run", "a: x@1=A ~B<A ~C<B ~D<C z@3=E<D >D", COMPACT, NULL, "A<- E<A >A"},
@@ -327,6 +331,26 @@ test_remove_by_its_own_field(void)
     g_assert_cmpstr(rest, ==, "C<- >-");
 }
 
+/* What was recorded since the image was read belongs to entries that are yet to be made. */
+static void
+test_compact_keeps_new_records(void)
+{
+    g_autoptr(GPtrArray) images = build_images("a: x@1=A ~B<A >B");
+    const SnapsetImage *image = images->pdata[0];
+    g_autoptr(SnapsetLedger) ledger = snapset_ledger_copy(image->ledger);
+    SnapsetUuid c = build_uuid("C");
+    SnapsetRecord *made = snapset_record_new(&c, 4711);
+
+    made->parent = build_uuid("B");
+    g_ptr_array_add(ledger->records, made);
+    snapset_lineage_compact(ledger, image);
+    g_autofree char *printed = print_ledger(ledger);
+    g_assert_cmpstr(printed, ==, "A<- C<A >A");
+    g_autoptr(SnapsetImage) bare = snapset_image_new("b", "qcow2"); /* has no record at all */
+    snapset_lineage_compact(ledger, bare);
+    g_assert_cmpuint(ledger->records->len, ==, 2);
+}
+
 static void
 test_record_of_an_entry(void)
 {
@@ -362,6 +386,7 @@ main(int argc, char **argv)
     ADD_ROWS("change", changes, test_change)
     g_test_add_func("/lineage/walks-end", test_walks_end);
     g_test_add_func("/lineage/remove-by-its-own-field", test_remove_by_its_own_field);
+    g_test_add_func("/lineage/compact-keeps-new-records", test_compact_keeps_new_records);
     g_test_add_func("/lineage/record-of-an-entry", test_record_of_an_entry);
     return g_test_run();
 }

@@ -3,6 +3,7 @@
  * Which headers QEMU itself would write just so, and which may therefore be sealed. That QEMU does
  * is in tests/crash/stamp.sh.
  */
+#include "common/core/qcow2-canonical.h"
 #include "common/core/qcow2-parse.h"
 
 #include "tests/unit/build-qcow2.h"

@@ -4,6 +4,7 @@
  * it. What the real QEMU says to the same patches is in tests/cli/malformed.sh.
  */
 #include "common/core/qcow2-parse.h"
+#include "common/core/qcow2-snapshots.h"
 
 #include <string.h>
 

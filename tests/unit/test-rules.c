@@ -120,6 +120,8 @@ static const struct {
     {"current", NULL, "colliding", "a: x@1=As >A b: x@900=Bs >B", "current-mismatch(a b)"},
     {"current", NULL, "accepted", "a: >Z b: >Z", ""},
     {"current", NULL, "accepted-apart", "a: >Y b: >Z", "current-mismatch(a b)"},
+    {"current", NULL, "nine-images", "a: >A b: >B c: >C d: >D e: >E f: >F g: >G h: >H i: >I",
+     "current-mismatch(a b c d e f g h i)"},
     {"current", NULL, "seals-do-not-matter", "a: x@1=A >A !sealed b: x@1=A >A", ""},
 
     /* apply */
@@ -216,6 +218,9 @@ static const struct {
     {"check", NULL, "digits", "a: 77@1#1", ""},
     {"check", NULL, "invalid", "a: \\033x@1", "tag-invalid[\033x](a)"},
     {"check", NULL, "not-utf-8", "a: \\377@1", "tag-invalid[\377](a)"},
+    {"check", NULL, "empty-tag", "a: x@1 @2", "tag-empty[](a)"},
+    {"check", NULL, "empty-tag-twice", "a: @1 @2", "tag-empty[](a), tag-duplicate[](a)"},
+    {"check", NULL, "empty-tag-on-both", "a: @1 b: @1", "tag-empty[](a), tag-empty[](b)"},
     {"check", NULL, "partial", "a: x@1 b:", "set-partial[x](b)"},
     {"check", NULL, "unproven", "a: x@1 b: x@2", "identity-unproven[x](a b)"},
     {"check", NULL, "unproven-and-partial",
@@ -228,6 +233,7 @@ static const struct {
      "current-mismatch(a b)"},
     {"check", NULL, "record-damaged", "a: x@1 !damaged b: x@1", "record-damaged(a)"},
     {"check", NULL, "one-slot-damaged", "a: x@1 b: x@1 !one-damaged", "record-damaged(b)"},
+    {"check", NULL, "two-records", "a: !two-records", "record-damaged(a)"},
     {"check", NULL, "foreign-record", "a: !foreign", "image-unsupported(a)"},
     {"check", NULL, "everything", "a: x@1 y@1 d@5 d@5 !damaged b: x@900 y@2 d@5 d@5 c: x@1 y@3",
      "record-damaged(a), tag-duplicate[d](a), tag-duplicate[d](b), identity-collision[x](a c b), "
@@ -358,6 +364,8 @@ static const struct {
     {"check", NULL, "\\033a: \\033x@1", "on \\x1ba tag '\\x1bx' is not valid", NULL},
     {"check", NULL, "a: !damaged", "the record in a is damaged: recorded identities", "--repair"},
     {"check", NULL, "a: !one-damaged", "one of the two copies of the record in a", "--repair"},
+    {"check", NULL, "a: !two-records", "a holds two records", "qemu-img convert"},
+    {"check", NULL, "a: @1", "a has a snapshot without a tag", "'id=UUID'"},
     {"check", NULL, "a: !foreign", "a layout this version does not know", NULL},
     {"adopt", "x", "a: x@1 b:", "tag 'x' is missing on b", "--allow set-partial"},
     {"adopt", "x", "a: x@1 x@2", "a has tag 'x' more than once", "'id=UUID'"},
