@@ -63,10 +63,11 @@ test_not_readable() {
     pair
     chmod 755 "$TEST_DIR" "$TEST_DIR/work"
     chmod 644 a
+    cp "$SNAPSHOT_SET" plugin # it may have been built where others have no access
     chmod 000 b
     for command in "${READING[@]}"; do
         # shellcheck disable=SC2086
-        expect_error "'b': .*Permission denied$" "${as[@]}" "$SNAPSHOT_SET" $command a b
+        expect_error "'b': .*Permission denied$" "${as[@]}" ./plugin $command a b
     done
 }
 
