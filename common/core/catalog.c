@@ -312,6 +312,22 @@ sweep_and_sort(SnapsetCatalog *catalog)
     }
 }
 
+static void
+index_collisions(SnapsetCatalog *catalog)
+{
+    for (guint i = 0; i < catalog->snapshots->len; i++) {
+        SnapsetSnapshot *snapshot = snapset_catalog_snapshot(catalog, i);
+        if (snapshot->standing != SNAPSET_COLLIDING)
+            continue;
+        GPtrArray *rivals = g_hash_table_lookup(catalog->colliding, snapshot->tag);
+        if (rivals == NULL) {
+            rivals = g_ptr_array_new();
+            g_hash_table_insert(catalog->colliding, (gpointer)snapshot->tag, rivals);
+        }
+        g_ptr_array_add(rivals, snapshot);
+    }
+}
+
 /* ---- the catalogue ---- */
 
 SnapsetCatalog *
@@ -322,10 +338,13 @@ snapset_catalog_new(GPtrArray *images)
     catalog->images = g_ptr_array_ref(images);
     catalog->snapshots = g_ptr_array_new_with_free_func(snapshot_free);
     catalog->by_identity = g_hash_table_new(snapset_uuid_hash, snapset_uuid_equal_func);
+    catalog->colliding =
+        g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify)g_ptr_array_unref);
     catalog->currents = g_array_new(FALSE, TRUE, sizeof(SnapsetSnapshot *));
     group_by_identity(catalog);
     judge_standing(catalog);
     sweep_and_sort(catalog);
+    index_collisions(catalog);
     snapset_lineage_resolve(catalog);
     return catalog;
 }
@@ -338,6 +357,7 @@ snapset_catalog_free(SnapsetCatalog *catalog)
     g_ptr_array_unref(catalog->images);
     g_ptr_array_unref(catalog->snapshots);
     g_hash_table_unref(catalog->by_identity);
+    g_hash_table_unref(catalog->colliding);
     g_array_unref(catalog->currents);
     g_free(catalog);
 }

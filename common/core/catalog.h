@@ -54,6 +54,7 @@ typedef struct {
     GPtrArray *images;       /* of SnapsetImage *, borrowed */
     GPtrArray *snapshots;    /* of SnapsetSnapshot *, by date */
     GHashTable *by_identity; /* SnapsetUuid * to SnapsetSnapshot *, identities of all members */
+    GHashTable *colliding;   /* a tag to its colliding snapshots, GPtrArray of SnapsetSnapshot * */
     GArray *currents;        /* of SnapsetSnapshot *, one an image; NULL: none or not found */
 } SnapsetCatalog;
 

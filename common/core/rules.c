@@ -130,13 +130,11 @@ snapset_rules_collision(const SnapsetCatalog *catalog, const char *tag, SnapsetR
 {
     g_autoptr(GString) where = g_string_new(NULL);
     g_autoptr(GPtrArray) names = g_ptr_array_new();
-    guint moments = 0;
+    const GPtrArray *rivals = g_hash_table_lookup(catalog->colliding, tag);
+    guint moments = rivals != NULL ? rivals->len : 0;
 
-    for (guint i = 0; i < catalog->snapshots->len; i++) {
-        const SnapsetSnapshot *snapshot = snapset_catalog_snapshot(catalog, i);
-        if (snapshot->standing != SNAPSET_COLLIDING || strcmp(snapshot->tag, tag) != 0)
-            continue;
-        moments++;
+    for (guint i = 0; i < moments; i++) {
+        const SnapsetSnapshot *snapshot = rivals->pdata[i];
         for (guint j = 0; j < snapshot->members->len; j++) {
             const SnapsetMember *member = snapset_snapshot_member(snapshot, j);
             g_ptr_array_add(names, snapset_catalog_image(catalog, member->image)->filename);
@@ -144,6 +142,8 @@ snapset_rules_collision(const SnapsetCatalog *catalog, const char *tag, SnapsetR
                 append_member(where, catalog, member);
         }
     }
+    if (names->len > NAMES_IN_MESSAGE)
+        g_string_append_printf(where, " and %u more", names->len - NAMES_IN_MESSAGE);
     g_autofree char *quoted = snapset_format_quoted(tag);
     g_autofree char *selector = snapset_format_selector(tag);
     g_autofree char *count = moments == 2 ? g_strdup("two") : g_strdup_printf("%u", moments);

@@ -5,7 +5,7 @@
 # install_hook [LINE...]: into the running libvirtd's own /etc, with a policy file of these lines,
 # and have it look again
 install_hook() {
-    nsenter --target "$LIBVIRT_PID" --mount bash -c '
+    nsenter --target "$LIBVIRT_PID" --mount --root bash -c '
         mkdir -p /etc/libvirt/hooks/qemu.d /var/lib/snapshot-set /etc/snapshot-set
         mount -t tmpfs none /var/lib/snapshot-set && mount -t tmpfs none /etc/snapshot-set
         ln -s "$1" /etc/libvirt/hooks/qemu.d/50-snapshot-set' \
@@ -18,7 +18,7 @@ install_hook() {
 # policy LINE...: the policy file of this libvirtd
 policy() {
     printf '%s\n' "$@" |
-        nsenter --target "$LIBVIRT_PID" --mount tee /etc/snapshot-set/policy.conf >/dev/null
+        nsenter --target "$LIBVIRT_PID" --mount --root tee /etc/snapshot-set/policy.conf >/dev/null
 }
 
 # define NAME FILE...: a domain with these disks

@@ -47,5 +47,5 @@ stop_libvirt() {
 
 # libvirt ARGUMENT...: virsh, connected to it
 libvirt() {
-    nsenter --target "$LIBVIRT_PID" --mount --wd="$PWD" virsh -c qemu:///system "$@"
+    nsenter --target "$LIBVIRT_PID" --mount --root --wd="$PWD" virsh -c qemu:///system "$@"
 }

@@ -77,7 +77,7 @@ test_libvirtd_finds_its_guests_again() {
     local index
     guarded a.qcow2 b.qcow2
     # a process that keeps the mount namespace while there is no libvirtd in it
-    nsenter --target "$LIBVIRT_PID" --mount sleep 300 &
+    nsenter --target "$LIBVIRT_PID" --mount --root sleep 300 &
     LIBVIRT_PID=$!
     cleanup_fn kill "$LIBVIRT_PID"
     for index in 1 2 3; do
@@ -95,7 +95,7 @@ test_libvirtd_finds_its_guests_again() {
 restart_libvirtd() {
     local index
     sleep 1
-    nsenter --target "$LIBVIRT_PID" --mount tini -s -- libvirtd --pid-file "$TEST_DIR/libvirt/pid" \
+    nsenter --target "$LIBVIRT_PID" --mount --root tini -s -- libvirtd --pid-file "$TEST_DIR/libvirt/pid" \
         >>"$TEST_DIR/libvirt/log" 2>&1 &
     cleanup_fn eval "libvirt destroy d >/dev/null 2>&1 || true; kill $! 2>/dev/null"
     for ((index = 0; index < 300; index++)); do
