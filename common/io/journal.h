@@ -10,6 +10,8 @@
  *     finish   all went well: doomed entries are deleted and   -> go on
  *              the new ledgers stamped
  *
+ * What was written to an image, or to its record, after the crash is never undone.
+ *
  * A journal is a file of GVariant text in the state folder, replaced atomically, beside a lock file
  * that the operation and its children hold: a journal whose lock is free was left by a crash.
  */

@@ -495,6 +495,28 @@ test_apply_is_undone_by_the_next_command() {
     expect_equal "$(tags x) $(tags y)" 'one two one two'
 }
 
+# A record written since the crash, by a user with a state folder of his own, is newer than the plan.
+test_a_newer_record_is_kept() {
+    local before
+    new_images x y
+    ss create -q one x y
+    ss create -q two x y
+    printf '#!/bin/bash\n"%s" "$@"; rc=$?\nfor x; do [ "$x" != -d ] || kill -KILL $PPID; done\nexit $rc\n' \
+        "$REAL_QEMU_IMG" >killer
+    chmod +x killer
+    SNAPSHOT_SET_QEMU_IMG=$PWD/killer ss delete -q tag=one x y 2>/dev/null || true
+    settle
+    [ -n "$(journals)" ] || fail 'nothing is pending'
+    SNAPSHOT_SET_STATE_DIR=$PWD/other expect_rc 0 ss create new x y
+    SNAPSHOT_SET_STATE_DIR=$PWD/other expect_rc 0 ss protect tag=new x y
+    expect_rc 0 ss list --output=json x y
+    before=$(json '[[s["id"], s["identity"], s["protected"], s["current"]] for s in d["snapshots"] if s["tag"] == "new"]')
+    expect_rc 0 ss recover
+    expect_rc 0 ss list --output=json x y
+    expect_equal "$(json '[[s["id"], s["identity"], s["protected"], s["current"]] for s in d["snapshots"] if s["tag"] == "new"]')" "$before"
+    expect_equal "$(tags x) $(tags y)" 'two new two new'
+}
+
 # What somebody else took under the same tag later is not ours to delete.
 test_a_later_snapshot_of_the_same_tag_is_kept() {
     new_images x y
