@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The journal of one operation over a set: written ahead, so that after a crash at any point the
- * whole operation can be finished or undone (common/ops/recover.h).
+ * whole operation can be finished or undone (common/ops/operations.h).
  *
  * An operation goes through phases; what a crash leaves behind follows from the phase alone:
  *

@@ -2,7 +2,7 @@
 /*
  * What happened to a running domain's snapshots, on disk before libvirt hears of it: one file a
  * domain in the state folder, one line of GVariant text an event, appended. The images' records
- * are brought up to date from it once the images are closed (common/ops/replay.h).
+ * are brought up to date from it once the images are closed (common/ops/domain-images.h).
  */
 #pragma once
 
