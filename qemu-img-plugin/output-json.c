@@ -43,6 +43,18 @@ add_uuid(JsonBuilder *builder, const char *key, const SnapsetUuid *uuid)
 }
 
 static void
+add_chain(JsonBuilder *builder, const SnapsetImage *image)
+{
+    json_builder_set_member_name(builder, "backing-chain");
+    json_builder_begin_array(builder);
+    for (guint i = 1; i < snapset_image_link_count(image); i++) {
+        g_autofree char *valid = g_utf8_make_valid(snapset_image_link(image, i)->filename, -1);
+        json_builder_add_string_value(builder, valid);
+    }
+    json_builder_end_array(builder);
+}
+
+static void
 add_image(JsonBuilder *builder, const SnapsetImage *image)
 {
     SnapsetUuid current = snapset_image_current(image);
@@ -53,6 +65,8 @@ add_image(JsonBuilder *builder, const SnapsetImage *image)
     add_uuid(builder, "current", snapset_uuid_is_nil(&current) ? NULL : &current);
     add_int(builder, "virtual-size", image->virtual_size);
     add_string(builder, "backing-filename", image->backing_filename);
+    if (image->backing_filename != NULL)
+        add_chain(builder, image);
     add_bool(builder, "sealed", image->sealed);
     json_builder_end_object(builder);
 }
@@ -93,7 +107,10 @@ add_members(JsonBuilder *builder, const SnapsetSet *set, const SnapsetSnapshot *
         const SnapsetMember *member = snapset_snapshot_member(snapshot, i);
         json_builder_begin_object(builder);
         add_string(builder, "filename", snapset_set_image(set, member->image)->filename);
-        add_string(builder, "qcow2-id", member->entry->id);
+        add_string(builder, "qcow2-id", member->entry->is_external ? NULL : member->entry->id);
+        const SnapsetImage *holder = snapset_catalog_holder(set->catalog, member);
+        if (holder != snapset_set_image(set, member->image))
+            add_string(builder, "stored-in", holder != NULL ? holder->filename : NULL);
         json_builder_end_object(builder);
     }
     json_builder_end_array(builder);
@@ -125,7 +142,7 @@ add_snapshot(JsonBuilder *builder, const SnapsetSet *set, const SnapsetSnapshot 
     add_bool(builder, "complete", snapshot->standing == SNAPSET_COMPLETE);
     add_bool(builder, "current", snapshot->is_current);
     add_bool(builder, "protected", snapshot->is_protected);
-    add_string(builder, "kind", "internal");
+    add_string(builder, "kind", snapset_snapshot_is_external(snapshot) ? "external" : "internal");
     add_int(builder, "members", snapshot->covers);
     add_members(builder, set, snapshot);
     json_builder_end_object(builder);

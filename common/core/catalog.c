@@ -45,11 +45,10 @@ snapshot_free(gpointer data)
     g_free(snapshot);
 }
 
-static void
-snapshot_add(SnapsetSnapshot *snapshot, guint image, const SnapsetEntry *entry)
+gboolean
+snapset_snapshot_is_external(const SnapsetSnapshot *snapshot)
 {
-    SnapsetMember member = {image, entry};
-    g_array_append_val(snapshot->members, member);
+    return snapset_snapshot_member(snapshot, 0)->entry->is_external;
 }
 
 const SnapsetMember *
@@ -69,7 +68,7 @@ compare_member_image(const void *a, const void *b)
 const SnapsetEntry *
 snapset_snapshot_entry(const SnapsetSnapshot *snapshot, guint index)
 {
-    SnapsetMember key = {index, NULL};
+    SnapsetMember key = {.image = index};
     guint at = 0;
 
     if (!g_array_binary_search(snapshot->members, &key, compare_member_image, &at))
@@ -122,7 +121,7 @@ equal_entry(gconstpointer a, gconstpointer b)
     const SnapsetEntry *left = a;
     const SnapsetEntry *right = b;
     return snapset_uuid_equal(&left->identity, &right->identity) &&
-           strcmp(left->tag, right->tag) == 0;
+           left->is_external == right->is_external && strcmp(left->tag, right->tag) == 0;
 }
 
 static SnapsetSnapshot *
@@ -141,21 +140,33 @@ twins_next(Twins *twins, guint image, const SnapsetEntry *entry, GPtrArray *snap
 }
 
 static void
+add_member(SnapsetCatalog *catalog, GHashTable *groups, SnapsetMember member)
+{
+    Twins *twins = g_hash_table_lookup(groups, member.entry);
+
+    if (twins == NULL) {
+        twins = g_new0(Twins, 1);
+        twins->snapshots = g_ptr_array_new();
+        g_hash_table_insert(groups, (gpointer)member.entry, twins);
+    }
+    SnapsetSnapshot *snapshot = twins_next(twins, member.image, member.entry, catalog->snapshots);
+    g_array_append_val(snapshot->members, member);
+}
+
+static void
 group_by_identity(SnapsetCatalog *catalog)
 {
     g_autoptr(GHashTable) groups = g_hash_table_new_full(hash_entry, equal_entry, NULL, twins_free);
 
     for (guint i = 0; i < catalog->images->len; i++) {
         const SnapsetImage *image = catalog->images->pdata[i];
-        for (guint j = 0; j < image->entries->len; j++) {
-            const SnapsetEntry *entry = snapset_image_entry(image, j);
-            Twins *twins = g_hash_table_lookup(groups, entry);
-            if (twins == NULL) {
-                twins = g_new0(Twins, 1);
-                twins->snapshots = g_ptr_array_new();
-                g_hash_table_insert(groups, (gpointer)entry, twins);
-            }
-            snapshot_add(twins_next(twins, i, entry, catalog->snapshots), i, entry);
+        for (guint j = 0; j < snapset_image_link_count(image); j++) {
+            const SnapsetImage *link = snapset_image_link(image, j);
+            for (guint k = 0; k < link->entries->len; k++)
+                add_member(catalog, groups, (SnapsetMember){i, j, snapset_image_entry(link, k)});
+            for (guint k = 0; link->externals != NULL && k < link->externals->len; k++)
+                add_member(catalog, groups,
+                           (SnapsetMember){i, j, &g_array_index(link->externals, SnapsetEntry, k)});
         }
     }
 }
@@ -372,6 +383,15 @@ SnapsetSnapshot *
 snapset_catalog_snapshot(const SnapsetCatalog *catalog, guint index)
 {
     return catalog->snapshots->pdata[index];
+}
+
+const SnapsetImage *
+snapset_catalog_holder(const SnapsetCatalog *catalog, const SnapsetMember *member)
+{
+    const SnapsetImage *image = snapset_catalog_image(catalog, member->image);
+    guint link = member->link + (member->entry->is_external ? 1 : 0);
+
+    return link < snapset_image_link_count(image) ? snapset_image_link(image, link) : NULL;
 }
 
 static GPtrArray *

@@ -30,6 +30,7 @@ const char *snapset_parent_source_name(SnapsetParentSource source);
 /* One image's entry of a snapshot. */
 typedef struct {
     guint image; /* index into the catalogue's images */
+    guint link;  /* where in that image's chain the entry stands: 0 is the image itself */
     const SnapsetEntry *entry;
 } SnapsetMember;
 
@@ -79,6 +80,16 @@ SnapsetSnapshot *snapset_catalog_find(const SnapsetCatalog *catalog, const Snaps
 
 /* The largest VM state among the members, which is the one disk that holds it. */
 guint64 snapset_snapshot_vm_state_size(const SnapsetSnapshot *snapshot);
+
+/* An overlay of each image instead of an entry? The members of one snapshot are of one kind. */
+gboolean snapset_snapshot_is_external(const SnapsetSnapshot *snapshot);
+
+/*
+ * The file that holds the state of @member: the image or backing file that its entry stands in; of
+ * an external one the overlay's backing file. NULL: the chain ends before it.
+ */
+const SnapsetImage *snapset_catalog_holder(const SnapsetCatalog *catalog,
+                                           const SnapsetMember *member);
 
 /* The first member's moment: what lists show as date and VM clock. */
 const SnapsetMoment *snapset_snapshot_moment(const SnapsetSnapshot *snapshot);

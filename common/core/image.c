@@ -22,8 +22,12 @@ snapset_image_free(SnapsetImage *image)
     g_free(image->filename);
     g_free(image->format);
     g_free(image->backing_filename);
+    g_free(image->backing_format);
+    g_clear_pointer(&image->backing, g_ptr_array_unref);
+    g_free(image->chain_end_name);
     snapset_qcow2_header_free(image->header);
     g_array_unref(image->entries);
+    g_clear_pointer(&image->externals, g_array_unref);
     g_clear_pointer(&image->strings, g_string_chunk_free);
     snapset_ledger_free(image->ledger);
     g_free(image);
@@ -83,6 +87,39 @@ index_records(const SnapsetLedger *ledger)
     return by_binding;
 }
 
+/* @record says what the backing file is. */
+static void
+add_external(SnapsetImage *image, const SnapsetRecord *record)
+{
+    guint64 time = snapset_uuid_time(&record->identity);
+    SnapsetEntry entry = {
+        .id = "",
+        .tag = record->tag != NULL ? record->tag : "",
+        .disk_size = image->virtual_size,
+        .is_external = TRUE,
+        .derived = record->identity,
+        .record = record,
+        .identity = record->identity,
+    };
+
+    entry.moment = (SnapsetMoment){.date_sec = (guint32)(time / 1000),
+                                   .date_nsec = (guint32)(time % 1000) * 1000000,
+                                   .tag = entry.tag};
+    if (image->externals == NULL)
+        image->externals = g_array_new(FALSE, TRUE, sizeof(SnapsetEntry));
+    g_array_append_val(image->externals, entry);
+}
+
+static void
+add_externals(SnapsetImage *image)
+{
+    for (guint i = 0; image->backing_filename != NULL && i < image->ledger->records->len; i++) {
+        const SnapsetRecord *record = image->ledger->records->pdata[i];
+        if (record->flags & SNAPSET_RECORD_EXTERNAL && !(record->flags & SNAPSET_RECORD_FROZEN))
+            add_external(image, record);
+    }
+}
+
 void
 snapset_image_finish(SnapsetImage *image)
 {
@@ -90,6 +127,7 @@ snapset_image_finish(SnapsetImage *image)
 
     if (image->ledger == NULL || image->ledger->records->len == 0)
         return;
+    add_externals(image);
     if (image->ledger->records->len > FEW_RECORDS)
         by_binding = index_records(image->ledger);
     for (guint i = 0; i < image->entries->len; i++) {
@@ -125,17 +163,6 @@ snapset_image_find_identity(const SnapsetImage *image, const SnapsetUuid *identi
     return NULL;
 }
 
-const SnapsetEntry *
-snapset_image_find_tag(const SnapsetImage *image, const char *tag)
-{
-    for (guint i = 0; i < image->entries->len; i++) {
-        const SnapsetEntry *entry = snapset_image_entry(image, i);
-        if (strcmp(entry->tag, tag) == 0)
-            return entry;
-    }
-    return NULL;
-}
-
 guint
 snapset_image_count_tag(const SnapsetImage *image, const char *tag)
 {
@@ -158,6 +185,64 @@ SnapsetUuid
 snapset_image_current(const SnapsetImage *image)
 {
     return image->ledger != NULL ? image->ledger->current : snapset_uuid_nil;
+}
+
+/* ---- the chain ---- */
+
+guint
+snapset_image_link_count(const SnapsetImage *image)
+{
+    return 1 + (image->backing != NULL ? image->backing->len : 0);
+}
+
+const SnapsetImage *
+snapset_image_link(const SnapsetImage *image, guint link)
+{
+    return link == 0 ? image : image->backing->pdata[link - 1];
+}
+
+static const SnapsetEntry *
+find_tag(const GArray *entries, const char *tag)
+{
+    for (guint i = 0; entries != NULL && i < entries->len; i++) {
+        const SnapsetEntry *entry = &g_array_index(entries, SnapsetEntry, i);
+        if (strcmp(entry->tag, tag) == 0)
+            return entry;
+    }
+    return NULL;
+}
+
+const SnapsetEntry *
+snapset_image_find_tag(const SnapsetImage *image, const char *tag)
+{
+    return find_tag(image->entries, tag);
+}
+
+const SnapsetEntry *
+snapset_image_find_tag_in_chain(const SnapsetImage *image, const char *tag)
+{
+    const SnapsetEntry *found = NULL;
+
+    for (guint i = 0; found == NULL && i < snapset_image_link_count(image); i++) {
+        const SnapsetImage *link = snapset_image_link(image, i);
+        found = find_tag(link->entries, tag);
+        if (found == NULL)
+            found = find_tag(link->externals, tag);
+    }
+    return found;
+}
+
+const SnapsetRecord *
+snapset_image_find_record(const SnapsetImage *image, const SnapsetUuid *identity)
+{
+    const SnapsetRecord *found = NULL;
+
+    for (guint i = 0; found == NULL && i < snapset_image_link_count(image); i++) {
+        const SnapsetImage *link = snapset_image_link(image, i);
+        if (link->ledger != NULL)
+            found = snapset_ledger_find(link->ledger, identity);
+    }
+    return found;
 }
 
 guint

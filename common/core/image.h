@@ -11,7 +11,10 @@
 #include "common/core/qcow2-parse.h"
 #include "common/core/record.h"
 
-/* One row of the image's snapshot table. Strings belong to the image. */
+/*
+ * One row of the image's snapshot table; or an external snapshot, which has neither ID nor VM state
+ * nor L1 table. Strings belong to the image.
+ */
 typedef struct {
     const char *id;        /* qcow2's per-image ID: for addressing, never an identity */
     const char *tag;       /* as QEMU sees it: up to the first zero byte */
@@ -22,27 +25,46 @@ typedef struct {
     guint32 l1_size;       /* entries */
     gboolean tag_has_nul;  /* the stored name goes on behind a zero byte */
     gboolean incomplete;   /* lacks extra data that version 3 demands */
+    gboolean is_external;  /* no row, but the state of the backing file, by the overlay's record */
     SnapsetUuid derived;
     const SnapsetRecord *record; /* NULL: none; belongs to the image's ledger */
     SnapsetUuid identity;        /* the record's, or else the derived one */
 } SnapsetEntry;
 
-typedef struct {
-    char *filename;             /* as the person named it */
+/* How reading a backing chain ended. */
+typedef enum {
+    SNAPSET_CHAIN_WHOLE,      /* at an image without a backing file */
+    SNAPSET_CHAIN_REMOTE,     /* at a name that is no local file: nothing can be told */
+    SNAPSET_CHAIN_MISSING,    /* at a file that is not there */
+    SNAPSET_CHAIN_UNREADABLE, /* at a file that cannot be read as what it should be */
+    SNAPSET_CHAIN_LOOP,       /* at a file that is above it in the chain */
+    SNAPSET_CHAIN_TOO_LONG,   /* after SNAPSET_CHAIN_MAX files */
+} SnapsetChainEnd;
+
+#define SNAPSET_CHAIN_MAX 200 /* files, as libvirt (src/storage_file) has it */
+
+typedef struct SnapsetImage SnapsetImage;
+struct SnapsetImage {
+    char *filename;             /* as the person named it; in a chain, as it was found */
     char *format;               /* QEMU's name: "qcow2", "raw", ... */
     char *backing_filename;     /* as stored in the image; NULL: none */
+    char *backing_format;       /* likewise */
+    GPtrArray *backing;         /* of SnapsetImage *: the chain below, the next first; NULL: none */
+    SnapsetChainEnd chain_end;  /* how @backing ends */
+    char *chain_end_name;       /* the file it ends at, unless whole; else NULL */
     guint64 virtual_size;       /* bytes */
     SnapsetQcow2Header *header; /* NULL unless read as a local qcow2 file */
     gboolean is_local;     /* a local file or block device, so that device and inode are known */
     guint64 device, inode; /* a block device is known by its number: device, 0 */
     GArray *entries;       /* of SnapsetEntry, in table order */
+    GArray *externals;     /* of SnapsetEntry: what its backing file is, as recorded; NULL: none */
     GStringChunk *strings; /* of the entries */
     SnapsetLedgerState ledger_state;
     SnapsetLedger *ledger; /* NULL unless the state is GOOD or ONE_DAMAGED */
     guint32 slot_size;     /* bytes; 0: no usable extension */
     guint ledger_slot;     /* which slot the ledger came from */
     gboolean sealed;       /* nobody has written to the image since it was stamped */
-} SnapsetImage;
+};
 
 SnapsetImage *snapset_image_new(const char *filename, const char *format);
 void snapset_image_free(SnapsetImage *image);
@@ -55,7 +77,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(SnapsetImage, snapset_image_free)
 SnapsetEntry *snapset_image_add_entry(SnapsetImage *image, SnapsetBytes id, SnapsetBytes name,
                                       const SnapsetMoment *moment);
 
-/* Bind the ledger's records to the entries and give each entry its identity. */
+/* Bind the ledger's records to the entries, give each entry its identity, and add the externals. */
 void snapset_image_finish(SnapsetImage *image);
 
 /* The entries, in table order. */
@@ -70,6 +92,19 @@ const SnapsetEntry *snapset_image_find_tag(const SnapsetImage *image, const char
 /* How many entries have that tag, or that ID. */
 guint snapset_image_count_tag(const SnapsetImage *image, const char *tag);
 guint snapset_image_count_id(const SnapsetImage *image, const char *id);
+
+/* Link @link of the chain: 0 is the image itself, 1 its backing file, and so on. */
+const SnapsetImage *snapset_image_link(const SnapsetImage *image, guint link);
+
+/* How many links there are: 1 and the backing files that were read. */
+guint snapset_image_link_count(const SnapsetImage *image);
+
+/* The first entry or external with that tag in the whole chain; NULL: none. */
+const SnapsetEntry *snapset_image_find_tag_in_chain(const SnapsetImage *image, const char *tag);
+
+/* The record with that identity in any ledger of the chain; NULL: none. */
+const SnapsetRecord *snapset_image_find_record(const SnapsetImage *image,
+                                               const SnapsetUuid *identity);
 
 /* GHashFunc and GEqualFunc over SnapsetImage *: is it the same file? Of local images only. */
 guint snapset_image_file_hash(gconstpointer image);

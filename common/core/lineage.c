@@ -2,18 +2,31 @@
 /* Lineage: which snapshot each came from, and where the images stand. */
 #include "common/core/lineage.h"
 
-/* The snapshot that @identity names, or the nearest existing one above it. */
-static SnapsetSnapshot *
-climb(const SnapsetCatalog *catalog, const SnapsetLedger *ledger, SnapsetUuid identity)
+static guint
+count_records(const SnapsetImage *image)
 {
+    guint count = 0;
+    for (guint i = 0; i < snapset_image_link_count(image); i++) {
+        const SnapsetLedger *ledger = snapset_image_link(image, i)->ledger;
+        count += ledger != NULL ? ledger->records->len : 0;
+    }
+    return count;
+}
+
+/* The snapshot that @identity names, or the nearest existing one above it by @image's records. */
+static SnapsetSnapshot *
+climb(const SnapsetCatalog *catalog, const SnapsetImage *image, SnapsetUuid identity)
+{
+    guint limit = count_records(image);
+
     /* At most one step a record, so a loop in hostile records ends too. */
-    for (guint steps = 0; steps <= ledger->records->len; steps++) {
+    for (guint steps = 0; steps <= limit; steps++) {
         if (snapset_uuid_is_nil(&identity))
             return NULL;
         SnapsetSnapshot *snapshot = snapset_catalog_find(catalog, &identity);
         if (snapshot != NULL)
             return snapshot;
-        const SnapsetRecord *gone = snapset_ledger_find(ledger, &identity);
+        const SnapsetRecord *gone = snapset_image_find_record(image, &identity);
         if (gone == NULL)
             return NULL;
         identity = gone->parent;
@@ -39,8 +52,8 @@ resolve_parent(const SnapsetCatalog *catalog, SnapsetSnapshot *snapshot)
         const SnapsetRecord *record = member->entry->record;
         if (record == NULL || snapset_record_parent_is_unknown(record))
             continue;
-        const SnapsetLedger *ledger = snapset_catalog_image(catalog, member->image)->ledger;
-        SnapsetSnapshot *parent = climb(catalog, ledger, record->parent);
+        const SnapsetImage *image = snapset_catalog_image(catalog, member->image);
+        SnapsetSnapshot *parent = climb(catalog, image, record->parent);
         any = TRUE;
         inferred |= (record->flags & SNAPSET_RECORD_PARENT_INFERRED) != 0;
         if (parent != NULL && parent != snapshot && !array_holds(parents, parent))
@@ -85,7 +98,7 @@ resolve_currents(SnapsetCatalog *catalog)
         SnapsetUuid uuid = snapset_image_current(image);
         if (snapset_uuid_is_nil(&uuid))
             continue;
-        SnapsetSnapshot *current = climb(catalog, image->ledger, uuid);
+        SnapsetSnapshot *current = climb(catalog, image, uuid);
         g_array_index(catalog->currents, SnapsetSnapshot *, i) = current;
         agree &= current != NULL && (common == NULL || common == current);
         common = current;
@@ -201,6 +214,56 @@ snapset_lineage_remove(SnapsetLedger *ledger, const SnapsetUuid *identity)
     snapset_lineage_repoint(ledger, &gone, &parent);
     if (record != NULL)
         g_ptr_array_remove(ledger->records, record);
+}
+
+static SnapsetRecord *
+external_record(const SnapsetExternal *external, const SnapsetUuid *parent, gboolean inferred)
+{
+    SnapsetRecord *record = snapset_record_new(&external->identity, 0);
+
+    record->flags = SNAPSET_RECORD_EXTERNAL;
+    if (inferred)
+        record->flags |= SNAPSET_RECORD_PARENT_INFERRED;
+    record->members = (guint16)MIN(external->members, G_MAXUINT16);
+    record->parent = *parent;
+    record->tag = g_strdup(external->tag);
+    record->description = g_strdup(external->description);
+    return record;
+}
+
+SnapsetLedger *
+snapset_lineage_overlay(const SnapsetExternal *external, const SnapsetUuid *parent,
+                        gboolean inferred, gboolean base_sealed)
+{
+    SnapsetLedger *ledger = snapset_ledger_new();
+    SnapsetRecord *record = external_record(external, parent, inferred);
+
+    if (base_sealed)
+        record->flags |= SNAPSET_RECORD_BASE_SEALED;
+    g_ptr_array_add(ledger->records, record);
+    ledger->current = external->identity;
+    return ledger;
+}
+
+void
+snapset_lineage_freeze(SnapsetLedger *ledger, const SnapsetExternal *external,
+                       const SnapsetUuid *parent, gboolean inferred)
+{
+    SnapsetRecord *record = external_record(external, parent, inferred);
+
+    record->flags |= SNAPSET_RECORD_FROZEN;
+    g_ptr_array_add(ledger->records, record);
+    ledger->current = external->identity;
+}
+
+void
+snapset_lineage_thaw(SnapsetLedger *ledger)
+{
+    for (guint i = ledger->records->len; i-- > 0;) {
+        const SnapsetRecord *record = ledger->records->pdata[i];
+        if (record->flags & SNAPSET_RECORD_FROZEN)
+            snapset_lineage_remove(ledger, &record->identity);
+    }
 }
 
 void

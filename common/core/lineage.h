@@ -43,6 +43,31 @@ void snapset_lineage_remove(SnapsetLedger *ledger, const SnapsetUuid *identity);
 void snapset_lineage_repoint(SnapsetLedger *ledger, const SnapsetUuid *from, const SnapsetUuid *to);
 
 /*
+ * What is common to the records of one external snapshot: a tag, an identity made by
+ * snapset_uuid_from_time(), and how many images it covers.
+ */
+typedef struct {
+    const char *tag;
+    const char *description; /* NULL: none */
+    SnapsetUuid identity;
+    guint members;
+} SnapsetExternal;
+
+/*
+ * The ledger of a new overlay: its backing file is @external, which came from @parent (@inferred:
+ * nothing proves that). @base_sealed: the backing file will be sealed with a record that says so.
+ */
+SnapsetLedger *snapset_lineage_overlay(const SnapsetExternal *external, const SnapsetUuid *parent,
+                                       gboolean inferred, gboolean base_sealed);
+
+/* The same said in the ledger of the backing file: from now on its own content is @external. */
+void snapset_lineage_freeze(SnapsetLedger *ledger, const SnapsetExternal *external,
+                            const SnapsetUuid *parent, gboolean inferred);
+
+/* The image's content may have changed: take out what says that it is a snapshot, frozen. */
+void snapset_lineage_thaw(SnapsetLedger *ledger);
+
+/*
  * Take out the records of @image's own ledger whose entries are gone from it, re-pointing over
  * them; for when a slot is full. Records that @ledger has got since are kept: their entries may
  * not be made yet.

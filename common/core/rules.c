@@ -105,7 +105,7 @@ snapset_rules_exists(const SnapsetCatalog *catalog, const char *tag, SnapsetRepo
 
     for (guint i = 0; i < catalog->images->len; i++) {
         const SnapsetImage *image = snapset_catalog_image(catalog, i);
-        SnapsetMember member = {i, snapset_image_find_tag(image, tag)};
+        SnapsetMember member = {.image = i, .entry = snapset_image_find_tag_in_chain(image, tag)};
         if (member.entry == NULL)
             continue;
         g_ptr_array_add(names, image->filename);
@@ -216,7 +216,7 @@ check_load(const SnapsetCatalog *catalog, const SnapsetSnapshot *snapshot, Snaps
     for (guint i = 0; i < snapshot->members->len; i++) {
         const SnapsetMember *member = snapset_snapshot_member(snapshot, i);
         const SnapsetImage *image = snapset_catalog_image(catalog, member->image);
-        if (image->header == NULL)
+        if (image->header == NULL || member->link > 0 || member->entry->is_external)
             continue;
         g_autofree char *name = snapset_format_escaped(image->filename);
         if (image->header->has_bitmaps)
@@ -233,6 +233,109 @@ check_load(const SnapsetCatalog *catalog, const SnapsetSnapshot *snapshot, Snaps
                 "the snapshot has another disk size, and version 2 image %s cannot be resized",
                 name);
     }
+}
+
+/* Only what stands in the active image itself can be applied or deleted by QEMU. */
+static void
+check_reachable(const SnapsetCatalog *catalog, const SnapsetSnapshot *snapshot, SnapsetRule rule,
+                SnapsetReport *report)
+{
+    for (guint i = 0; i < snapshot->members->len; i++) {
+        const SnapsetMember *member = snapset_snapshot_member(snapshot, i);
+        if (member->link == 0 || member->entry->is_external)
+            continue;
+        const SnapsetImage *holder = snapset_catalog_holder(catalog, member);
+        const char *image = snapset_catalog_image(catalog, member->image)->filename;
+        g_autofree char *quoted = snapset_format_quoted(snapshot->tag);
+        g_autofree char *name = snapset_format_escaped(image);
+        g_autofree char *below = snapset_format_escaped(holder->filename);
+        snapset_report_add_image(report, rule, snapshot->tag, image, NULL,
+                                 "snapshot %s is inside %s, a backing file of %s, where overlays "
+                                 "depend on it",
+                                 quoted, below, name);
+    }
+}
+
+/* ---- backing chains ---- */
+
+/* What ends @image's chain too early; NULL: nothing. */
+static const char *
+chain_fault(const SnapsetImage *image)
+{
+    switch (image->chain_end) {
+    case SNAPSET_CHAIN_WHOLE:
+    case SNAPSET_CHAIN_REMOTE:
+        return NULL;
+    case SNAPSET_CHAIN_MISSING:
+        return "is missing";
+    case SNAPSET_CHAIN_UNREADABLE:
+        return "cannot be read";
+    case SNAPSET_CHAIN_LOOP:
+        return "stands in the chain twice";
+    case SNAPSET_CHAIN_TOO_LONG:
+        return "comes after too many others";
+    }
+    return NULL;
+}
+
+static gboolean
+is_frozen_as(const SnapsetImage *image, const SnapsetUuid *identity)
+{
+    const SnapsetRecord *record =
+        image->ledger != NULL ? snapset_ledger_find(image->ledger, identity) : NULL;
+    return image->sealed && record != NULL && (record->flags & SNAPSET_RECORD_FROZEN) != 0;
+}
+
+/* Is @base not any more what @overlay's record says that it was? */
+static gboolean
+has_changed(const SnapsetImage *overlay, const SnapsetImage *base)
+{
+    for (guint i = 0; overlay->externals != NULL && i < overlay->externals->len; i++) {
+        const SnapsetEntry *entry = &g_array_index(overlay->externals, SnapsetEntry, i);
+        if (entry->record->flags & SNAPSET_RECORD_BASE_SEALED &&
+            !is_frozen_as(base, &entry->identity))
+            return TRUE;
+    }
+    return FALSE;
+}
+
+static void
+check_chain(const SnapsetImage *image, SnapsetReport *report)
+{
+    guint links = snapset_image_link_count(image);
+    g_autofree char *name = snapset_format_escaped(image->filename);
+    const char *fault = chain_fault(image);
+
+    if (fault != NULL) {
+        const char *end = snapset_image_link(image, links - 1)->filename;
+        g_autofree char *above = snapset_format_escaped(end);
+        g_autofree char *below = snapset_format_escaped(image->chain_end_name);
+        snapset_report_add_image(report, SNAPSET_RULE_CHAIN_BROKEN, NULL, image->filename,
+                                 g_strdup("put the backing file back, or name the right one with "
+                                          "qemu-img rebase -u"),
+                                 "%s: %s, the backing file of %s, %s", name, below, above, fault);
+    }
+    for (guint i = 0; i + 1 < links; i++) {
+        const SnapsetImage *overlay = snapset_image_link(image, i);
+        const SnapsetImage *base = snapset_image_link(image, i + 1);
+        if (!has_changed(overlay, base))
+            continue;
+        g_autofree char *above = snapset_format_escaped(overlay->filename);
+        g_autofree char *below = snapset_format_escaped(base->filename);
+        snapset_report_add_image(
+            report, SNAPSET_RULE_CHAIN_BROKEN, NULL, image->filename,
+            g_strdup("what was written to a backing file shows through in its overlay; restore "
+                     "the backing file from a backup"),
+            "%s: %s was opened for writing, or replaced, since its overlay %s was made", name,
+            below, above);
+    }
+}
+
+void
+snapset_rules_chain(const SnapsetCatalog *catalog, SnapsetReport *report)
+{
+    for (guint i = 0; i < catalog->images->len; i++)
+        check_chain(snapset_catalog_image(catalog, i), report);
 }
 
 /* ---- the set as a whole ---- */
@@ -367,6 +470,7 @@ snapset_rules_check(const SnapsetCatalog *catalog, SnapsetReport *report)
                       "it can be applied or deleted where it is with --allow set-partial", report);
     }
     snapset_rules_current(catalog, report);
+    snapset_rules_chain(catalog, report);
 }
 
 /* QEMU loads a tag that every disk has, if one of the entries holds VM state. */
@@ -413,6 +517,7 @@ snapset_rules_start(const SnapsetCatalog *catalog, SnapsetReport *report)
         report->verdicts.of[SNAPSET_RULE_IDENTITY_COLLISION] = collision;
     }
     snapset_rules_current(catalog, report);
+    snapset_rules_chain(catalog, report);
 }
 
 void
@@ -433,6 +538,7 @@ snapset_rules_apply(const SnapsetCatalog *catalog, const SnapsetSnapshot *snapsh
                   "set-partial",
                   report);
     check_too_small(catalog, snapshot, report);
+    check_reachable(catalog, snapshot, SNAPSET_RULE_LOAD_WOULD_FAIL, report);
     check_load(catalog, snapshot, report);
 }
 
@@ -451,6 +557,7 @@ snapset_rules_delete(const SnapsetCatalog *catalog, const SnapsetSnapshot *snaps
     check_unproven(catalog, snapshot, report);
     check_partial(catalog, snapshot, "to delete it where it is, add --allow set-partial", report);
     check_too_small(catalog, snapshot, report);
+    check_reachable(catalog, snapshot, SNAPSET_RULE_IMAGE_UNSUPPORTED, report);
 }
 
 void

@@ -44,5 +44,8 @@ void snapset_rules_tag(const SnapsetCatalog *catalog, const char *tag, SnapsetRe
 /* Does some image have @tag already: tag-exists. */
 void snapset_rules_exists(const SnapsetCatalog *catalog, const char *tag, SnapsetReport *report);
 
+/* chain-broken: is each backing file there, and what it was when its overlay was made? */
+void snapset_rules_chain(const SnapsetCatalog *catalog, SnapsetReport *report);
+
 /* The identity-collision of all snapshots that share @tag. */
 void snapset_rules_collision(const SnapsetCatalog *catalog, const char *tag, SnapsetReport *report);

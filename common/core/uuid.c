@@ -6,6 +6,9 @@
 
 const SnapsetUuid snapset_uuid_nil;
 
+/* How many bytes of a version 7 UUID are its time. */
+#define TIME_BYTES 6
+
 gboolean
 snapset_uuid_is_nil(const SnapsetUuid *uuid)
 {
@@ -51,6 +54,27 @@ SnapsetUuid
 snapset_uuid_from_random(const guint8 random[SNAPSET_UUID_SIZE])
 {
     return with_version(random, 4);
+}
+
+SnapsetUuid
+snapset_uuid_from_time(guint64 milliseconds, const guint8 random[SNAPSET_UUID_SIZE])
+{
+    SnapsetUuid uuid = with_version(random, 7);
+    for (guint i = 0; i < TIME_BYTES; i++)
+        uuid.bytes[i] = (guint8)(milliseconds >> (8 * (TIME_BYTES - 1 - i)));
+    return uuid;
+}
+
+guint64
+snapset_uuid_time(const SnapsetUuid *uuid)
+{
+    guint64 milliseconds = 0;
+
+    if (uuid->bytes[6] >> 4 != 7)
+        return 0;
+    for (guint i = 0; i < TIME_BYTES; i++)
+        milliseconds = milliseconds << 8 | uuid->bytes[i];
+    return milliseconds;
 }
 
 static gboolean

@@ -34,6 +34,15 @@ SnapsetUuid snapset_uuid_from_digest(const guint8 digest[SNAPSET_UUID_SIZE]);
 /* A version 4 UUID (section 5.4) out of 16 random bytes. */
 SnapsetUuid snapset_uuid_from_random(const guint8 random[SNAPSET_UUID_SIZE]);
 
+/*
+ * A version 7 UUID (section 5.7): @milliseconds since 1970 in its first 48 bits, the rest out of
+ * @random.
+ */
+SnapsetUuid snapset_uuid_from_time(guint64 milliseconds, const guint8 random[SNAPSET_UUID_SIZE]);
+
+/* The milliseconds since 1970 in a version 7 UUID; 0: it is of another version. */
+guint64 snapset_uuid_time(const SnapsetUuid *uuid);
+
 /* Write the 36 lower-case characters and a zero. */
 void snapset_uuid_format(const SnapsetUuid *uuid, char text[SNAPSET_UUID_TEXT_SIZE]);
 

@@ -148,6 +148,21 @@ add_ledger(SnapsetImage *image, SnapsetReadDepth depth, SnapsetBytes head)
             snapset_ledger_read(payload, &image->ledger, &image->slot_size, &image->ledger_slot);
 }
 
+/* Section "Header extensions": the backing file's format, as QEMU calls it; NULL: none is named. */
+static char *
+backing_format(const SnapsetQcow2Header *header, SnapsetBytes head)
+{
+    for (guint i = 0; i < header->extensions->len; i++) {
+        const SnapsetQcow2Extension *extension =
+            &g_array_index(header->extensions, SnapsetQcow2Extension, i);
+        SnapsetBytes name;
+        if (extension->type == QCOW2_EXTENSION_BACKING_FORMAT && extension->length > 0 &&
+            snapset_bytes_run(head, extension->data_offset, extension->length, &name))
+            return g_strndup((const char *)name.data, name.size);
+    }
+    return NULL;
+}
+
 static SnapsetImage *
 parse(Reading *reading, const char *filename, GError **error)
 {
@@ -163,6 +178,7 @@ parse(Reading *reading, const char *filename, GError **error)
     if (header->backing_offset != 0 && header->backing_length > 0)
         image->backing_filename =
             g_strndup((const char *)head.data + header->backing_offset, header->backing_length);
+    image->backing_format = backing_format(header, head);
     image->virtual_size = header->virtual_size;
     image->is_local = TRUE;
     image->device = reading->status.device;

@@ -76,8 +76,10 @@ ledger_after(SnapsetSet *set, guint index, const Plan *plan, const SnapsetEntry 
         g_ptr_array_add(ledger->records, snapset_create_record(set, index, plan->saved, saved));
         ledger->current = plan->saved->identity;
     }
-    if (applied != NULL)
+    if (applied != NULL) {
+        snapset_lineage_thaw(ledger);
         ledger->current = applied->identity;
+    }
     return snapset_set_encode(set, index, ledger, plan->saved != NULL);
 }
 

@@ -145,9 +145,10 @@ record(const SnapsetSet *set, SnapsetBuiltin what, const char *tag, const Snapse
     gboolean changed = now != NULL;
     if (changed && what == SNAPSET_BUILTIN_CREATE)
         changed = record_create(set, tag, now, ledger);
-    else if (changed && what == SNAPSET_BUILTIN_APPLY)
+    else if (changed && what == SNAPSET_BUILTIN_APPLY) {
+        snapset_lineage_thaw(ledger);
         ledger->current = entry->identity;
-    else if (changed)
+    } else if (changed)
         snapset_lineage_remove(ledger, &entry->identity);
     if (!changed || (what == SNAPSET_BUILTIN_DELETE && before->ledger == NULL))
         return;

@@ -7,6 +7,7 @@
 #include "common/core/format.h"
 #include "common/core/lineage.h"
 #include "common/core/stamp-plan.h"
+#include "common/io/chain.h"
 #include "common/io/image-read.h"
 #include "common/io/stamp.h"
 #include "common/ops/set.h"
@@ -20,8 +21,10 @@ read_disk(const SnapsetDisk *disk, GPtrArray *notes)
         g_autoptr(GError) error = NULL;
         SnapsetImage *image =
             snapset_image_read(disk->path, disk->path, SNAPSET_READ_NEWEST, &error);
-        if (image != NULL)
+        if (image != NULL) {
+            snapset_chain_read(image, disk->path);
             return image;
+        }
         g_autofree char *quoted = snapset_format_quoted(name);
         g_ptr_array_add(notes, g_strdup_printf("%s: %s; it is judged as if it had no snapshots",
                                                quoted, error->message));

@@ -11,6 +11,7 @@
 #include "common/core/format.h"
 #include "common/core/lineage.h"
 #include "common/core/stamp-plan.h"
+#include "common/io/chain.h"
 #include "common/io/image-info.h"
 #include "common/io/image-read.h"
 #include "common/io/journal.h"
@@ -162,6 +163,8 @@ read_natively(const SnapsetSet *set, guint index, GError **error)
         g_propagate_error(error, g_steal_pointer(&failure));
         return snapset_name_error(error, source->name);
     }
+    if (image != NULL)
+        snapset_chain_read(image, source->path);
     set->images->pdata[index] = image;
     return TRUE;
 }
@@ -405,7 +408,11 @@ SnapsetLedger *
 snapset_set_ledger(const SnapsetSet *set, guint index)
 {
     const SnapsetImage *image = snapset_set_image(set, index);
-    return image->ledger != NULL ? snapset_ledger_copy(image->ledger) : snapset_ledger_new();
+    SnapsetLedger *ledger =
+        image->ledger != NULL ? snapset_ledger_copy(image->ledger) : snapset_ledger_new();
+    if (!image->sealed)
+        snapset_lineage_thaw(ledger);
+    return ledger;
 }
 
 GBytes *

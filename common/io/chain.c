@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Reading the backing chain below an image. */
+#include "common/io/chain.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <json-glib/json-glib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/io/image-read.h"
+#include "common/io/source.h"
+
+#define JSON_PREFIX "json:"
+
+static const char *
+json_text(JsonObject *object, const char *key)
+{
+    JsonNode *node = json_object_get_member(object, key);
+    return node != NULL && JSON_NODE_HOLDS_VALUE(node) ? json_node_get_string(node) : NULL;
+}
+
+/* The file of {"driver": FORMAT, "file": {"filename": FILE}}, nested or with dotted keys. */
+static char *
+json_file(const char *text)
+{
+    g_autoptr(JsonNode) root = json_from_string(text, NULL);
+    JsonObject *object =
+        root != NULL && JSON_NODE_HOLDS_OBJECT(root) ? json_node_get_object(root) : NULL;
+    JsonNode *file = object != NULL ? json_object_get_member(object, "file") : NULL;
+
+    if (object == NULL)
+        return NULL;
+    const char *driver = json_text(object, "file.driver");
+    const char *name = json_text(object, "file.filename");
+    if (file != NULL && JSON_NODE_HOLDS_OBJECT(file)) {
+        driver = json_text(json_node_get_object(file), "driver");
+        name = json_text(json_node_get_object(file), "filename");
+    } else if (name == NULL) {
+        driver = json_text(object, "driver");
+        name = json_text(object, "filename");
+    }
+    if (driver != NULL && strcmp(driver, "file") != 0 && strcmp(driver, "host_device") != 0)
+        return NULL;
+    return g_strdup(name);
+}
+
+char *
+snapset_chain_resolve(const char *path, const char *backing)
+{
+    g_autofree char *name = NULL;
+
+    if (g_str_has_prefix(backing, JSON_PREFIX)) {
+        name = json_file(backing + strlen(JSON_PREFIX));
+    } else {
+        g_autoptr(SnapsetSource) source = snapset_source_new(backing, NULL, FALSE, NULL);
+        name = source != NULL ? g_strdup(source->path) : NULL;
+    }
+    if (name == NULL || g_path_is_absolute(name))
+        return g_steal_pointer(&name);
+    g_autofree char *folder = g_path_get_dirname(path);
+    return g_build_filename(folder, name, NULL);
+}
+
+/* A link that is not qcow2, or must not be taken for it: only its size is known. */
+static SnapsetImage *
+read_other(int fd, const char *path, const char *format, GError **error)
+{
+    SnapsetFileStatus status;
+
+    if (!snapset_file_status(fd, &status, error))
+        return NULL;
+    SnapsetImage *image = snapset_image_new(path, format != NULL ? format : "raw");
+    image->is_local = TRUE;
+    image->device = status.device;
+    image->inode = status.inode;
+    image->virtual_size = status.size;
+    return image;
+}
+
+/* The image at @path, which its overlay calls @format (NULL: it does not say). */
+static SnapsetImage *
+read_link(const char *path, const char *format, GError **error)
+{
+    g_auto(SnapsetFd) fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    g_autoptr(GError) failure = NULL;
+
+    if (fd < 0) {
+        snapset_throw_errno(error, errno, "cannot open");
+        return NULL;
+    }
+    if (format != NULL && strcmp(format, "qcow2") != 0)
+        return read_other(fd, path, format, error);
+    SnapsetImage *image = snapset_image_read_fd(fd, path, SNAPSET_READ_NEWEST, NULL, &failure);
+    if (image == NULL && format == NULL &&
+        g_error_matches(failure, SNAPSET_ERROR, SNAPSET_ERROR_NOT_QCOW2))
+        return read_other(fd, path, NULL, error);
+    if (image == NULL)
+        g_propagate_error(error, g_steal_pointer(&failure));
+    return image;
+}
+
+static void
+end_chain(SnapsetImage *image, SnapsetChainEnd end, const char *name)
+{
+    image->chain_end = end;
+    image->chain_end_name = g_strdup(name);
+}
+
+/* Read the file below @above, found at @path. NULL: the chain ends there. */
+static SnapsetImage *
+read_next(SnapsetImage *image, GHashTable *seen, const SnapsetImage *above, const char *path)
+{
+    g_autofree char *next = snapset_chain_resolve(path, above->backing_filename);
+
+    if (next == NULL) {
+        end_chain(image, SNAPSET_CHAIN_REMOTE, above->backing_filename);
+        return NULL;
+    }
+    g_autoptr(SnapsetImage) link = read_link(next, above->backing_format, NULL);
+    if (link == NULL)
+        end_chain(image, access(next, F_OK) == 0 ? SNAPSET_CHAIN_UNREADABLE : SNAPSET_CHAIN_MISSING,
+                  next);
+    else if (g_hash_table_contains(seen, link))
+        end_chain(image, SNAPSET_CHAIN_LOOP, next);
+    else if (image->backing->len == SNAPSET_CHAIN_MAX)
+        end_chain(image, SNAPSET_CHAIN_TOO_LONG, next);
+    else
+        return g_steal_pointer(&link);
+    return NULL;
+}
+
+void
+snapset_chain_read(SnapsetImage *image, const char *path)
+{
+    g_autoptr(GHashTable) seen = NULL;
+    SnapsetImage *above = image;
+
+    if (image->backing_filename == NULL)
+        return;
+    seen = g_hash_table_new(snapset_image_file_hash, snapset_image_file_equal);
+    image->backing = g_ptr_array_new_with_free_func((GDestroyNotify)snapset_image_free);
+    while (above != NULL && above->backing_filename != NULL) {
+        g_hash_table_add(seen, above);
+        above = read_next(image, seen, above, above == image ? path : above->filename);
+        if (above != NULL)
+            g_ptr_array_add(image->backing, above);
+    }
+}

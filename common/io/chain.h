@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Reading the backing chain below an image, as QEMU would find it (docs/interop/qcow2.rst, "Backing
+ * file"; block.c): names are relative to the folder that the overlay was named in, "file:" and
+ * "json:" ones are understood when they lead to local files.
+ */
+#pragma once
+
+#include "common/core/image.h"
+
+/*
+ * Read what is below @image, which was found at @path, into its `backing`; how far that goes and
+ * why no further is in `chain_end`. Takes no lock. Does nothing for an image without a backing
+ * file.
+ */
+void snapset_chain_read(SnapsetImage *image, const char *path);
+
+/*
+ * The local file that an image at @path means by the backing file name @backing; NULL: it is no
+ * local file. Caller frees.
+ */
+char *snapset_chain_resolve(const char *path, const char *backing);
