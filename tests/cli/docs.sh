@@ -119,9 +119,10 @@ two_moments() {
 }
 
 test_manual_has_every_json_key() {
-    local values=$'recorded\nderived\nunproven\ninferred\nnone\ninternal' of
+    local values=$'recorded\nderived\nunproven\ninferred\nnone\ninternal\nexternal' of
     two_moments
-    expect_rc 2 ss check --output=json a.qcow2 b.qcow2
+    "$REAL_QEMU_IMG" create -q -f qcow2 -b b.qcow2 -F qcow2 c.qcow2
+    expect_rc 2 ss check --output=json a.qcow2 c.qcow2
     expect_equal "$(manual entries JSON | cut -f 1)" "$(json '"\n".join(d)')"
     for of in images snapshots violations; do
         expect_lines "JSON, $of" "$(manual bold JSON "$of" | grep -vxF "$values")" "$(json "'\n'.join(
