@@ -6,12 +6,14 @@
 # and have it look again
 install_hook() {
     nsenter --target "$LIBVIRT_PID" --mount --root bash -c '
-        mkdir -p /etc/libvirt/hooks/qemu.d /var/lib/snapshot-set /etc/snapshot-set
-        mount -t tmpfs none /var/lib/snapshot-set && mount -t tmpfs none /etc/snapshot-set
+        mkdir -p /etc/libvirt/hooks/qemu.d
+        for folder in /etc/snapshot-set /var/lib/snapshot-set /run/snapshot-set; do
+            mkdir -p "$folder" && mount -t tmpfs none "$folder" || exit
+        done
         ln -s "$1" /etc/libvirt/hooks/qemu.d/50-snapshot-set' \
         install_hook "$BUILD_DIR/libvirt-hooks/snapshot-set-hook"
     policy "$@"
-    kill -HUP "$(cat "$TEST_DIR/libvirt/pid")"
+    kill -HUP "$(cat "${LIBVIRT_HOME[$LIBVIRT_PID]}/pid")"
     sleep 0.5
 }
 

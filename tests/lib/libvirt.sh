@@ -4,14 +4,17 @@
 # libvirt's, in a mount namespace, so that whatever runs on the host is left alone.
 
 LIBVIRT_FOLDERS=(/etc/libvirt /var/lib/libvirt /var/cache/libvirt /var/log/libvirt /run/libvirt)
+declare -A LIBVIRT_HOME=() # by LIBVIRT_PID, the folder with its files: pid, log
 
-# start_libvirt: start it and wait until it answers; it is stopped at the end of the test
+# start_libvirt [FOLDER]: start one and wait until it answers; it is stopped at the end of the test.
+# FOLDER, for its files, is $TEST_DIR/libvirt unless there are several: then LIBVIRT_PID says which
+# one is meant, and is that of the one started last.
 start_libvirt() {
-    local index
-    requires libvirtd virsh unshare nsenter tini
-    unshare --mount true 2>/dev/null || skip 'cannot make a mount namespace'
-    mkdir "$TEST_DIR/libvirt"
-    cat >"$TEST_DIR/libvirt/qemu.conf" <<'EOT'
+    local folder=${1:-$TEST_DIR/libvirt}
+    requires libvirtd virsh unshare nsenter tini hostname
+    unshare --mount --uts true 2>/dev/null || skip 'cannot make a mount namespace'
+    mkdir "$folder"
+    cat >"$folder/qemu.conf" <<'EOT'
 security_driver = "none"
 user = "root"
 group = "root"
@@ -19,26 +22,46 @@ stdio_handler = "file"
 cgroup_controllers = [ ]
 remember_owner = 0
 EOT
-    printf '%s\n' 'auth_unix_rw = "none"' >"$TEST_DIR/libvirt/libvirtd.conf"
-    unshare --mount bash -c '
+    printf '%s\n' 'auth_unix_rw = "none"' "host_uuid = \"$(cat /proc/sys/kernel/random/uuid)\"" \
+        >"$folder/libvirtd.conf"
+    # no domain migrates to a host of the same name; a name with a dot is not looked up
+    unshare --mount --uts bash -c '
         for folder in "${@:2}"; do
             mkdir -p "$folder" && mount -t tmpfs none "$folder" || exit
         done
         cp "$1"/*.conf /etc/libvirt/
-        exec tini -s -- libvirtd --pid-file "$1/pid"' \
-        start_libvirt "$TEST_DIR/libvirt" "${LIBVIRT_FOLDERS[@]}" >"$TEST_DIR/libvirt/log" 2>&1 &
+        hostname "${1##*/}.example"
+        exec tini -s -g -- bash -c "while libvirtd --pid-file \"\$1/pid\"; do :; done" libvirtd "$1"' \
+        start_libvirt "$folder" "${LIBVIRT_FOLDERS[@]}" >"$folder/log" 2>&1 &
     LIBVIRT_PID=$!
-    cleanup_fn stop_libvirt
+    LIBVIRT_HOME[$LIBVIRT_PID]=$folder
+    cleanup_fn stop_libvirt "$LIBVIRT_PID"
+    await_libvirt
+}
+
+# restart_libvirt: end the daemon; another one takes its place, and the guests run on
+restart_libvirt() {
+    local pid
+    pid=$(cat "${LIBVIRT_HOME[$LIBVIRT_PID]}/pid")
+    kill "$pid"
+    while kill -0 "$pid" 2>/dev/null; do
+        sleep 0.01
+    done
+    await_libvirt
+}
+
+await_libvirt() {
+    local index
     for ((index = 0; index < 300; index++)); do
         ! libvirt version >/dev/null 2>&1 || return 0
         kill -0 "$LIBVIRT_PID" 2>/dev/null || break
         sleep 0.1
     done
-    fail "libvirtd does not answer: $(cat "$TEST_DIR/libvirt/log")"
+    fail "libvirtd does not answer: $(cat "${LIBVIRT_HOME[$LIBVIRT_PID]}/log")"
 }
 
 stop_libvirt() {
-    local name
+    local LIBVIRT_PID=$1 name
     for name in $(libvirt list --name 2>/dev/null); do
         libvirt destroy "$name" >/dev/null
     done
