@@ -120,7 +120,9 @@ record(const char *name, const SnapsetDomain *domain, const SnapsetLiveRequest *
     if (request->kind == SNAPSET_LIVE_NONE || request->kind == SNAPSET_LIVE_EXTERNAL)
         return 0;
     g_autoptr(GPtrArray) images = snapset_domain_images(domain, notes);
-    const char *tag = request->tag != NULL ? request->tag : newest_tag(images);
+    const char *tag = request->tag;
+    if (tag == NULL)
+        tag = request->kind == SNAPSET_LIVE_CREATE ? newest_tag(images) : "";
     g_autoptr(SnapsetLiveEvent) event =
         snapset_domain_event(event_kind(request->kind), tag, images);
     if (snapset_live_journal_append(domain->uuid != NULL ? domain->uuid : "", event, &error))

@@ -4,10 +4,17 @@
 
 #include <string.h>
 
+/* isspace(3), whatever the locale; g_ascii_isspace() leaves out the vertical tab. */
+static gboolean
+is_blank(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
 static const char *
 skip_blanks(const char *at)
 {
-    while (*at != '\0' && g_ascii_isspace(*at))
+    while (is_blank(*at))
         at++;
     return at;
 }
@@ -19,7 +26,7 @@ take_name(const char **at)
     const char *start = skip_blanks(*at);
     const char *end = start;
 
-    while (*end != '\0' && *end != '/' && !g_ascii_isspace(*end))
+    while (*end != '\0' && *end != '/' && !is_blank(*end))
         end++;
     *at = end;
     gsize length = MIN((gsize)(end - start), SNAPSET_HMP_NAME_SIZE - 1);
@@ -44,44 +51,58 @@ unescape(char escape)
     }
 }
 
-/* The word after an opening quote; NULL when QEMU rejects it. */
+/* The word after an opening quote, and @at past the closing one; NULL when QEMU rejects it. */
 static char *
-take_quoted(const char *at)
+take_quoted(const char **at)
 {
     g_autoptr(GString) word = g_string_new(NULL);
+    const char *end = *at;
 
-    for (; *at != '\0' && *at != '"'; at++) {
-        char c = *at;
+    for (; *end != '\0' && *end != '"'; end++) {
+        char c = *end;
         if (c == '\\') {
-            c = unescape(*++at);
+            c = unescape(*++end);
             if (c == 0)
                 return NULL;
         }
         if (word->len < SNAPSET_HMP_WORD_SIZE - 1)
             g_string_append_c(word, c);
     }
-    if (*at != '"')
+    if (*end != '"')
         return NULL;
+    *at = end + 1;
     return g_string_free(g_steal_pointer(&word), FALSE);
 }
 
-gboolean
-snapset_hmp_parse(const char *line, char **ret_name, char **ret_argument)
+static char *
+take_bare(const char **at)
 {
-    const char *at = line;
-    g_autofree char *name = take_name(&at);
-    g_autofree char *argument = NULL;
+    const char *end = *at;
 
-    at = skip_blanks(at); /* what follows a slash is an argument like any other */
-    if (*at == '"') {
-        argument = take_quoted(at + 1);
-        if (argument == NULL)
-            return FALSE;
-    } else if (*at != '\0') {
-        gsize length = strcspn(at, " \t\n\v\f\r");
-        argument = g_strndup(at, MIN(length, SNAPSET_HMP_WORD_SIZE - 1));
+    while (*end != '\0' && !is_blank(*end))
+        end++;
+    char *word = g_strndup(*at, MIN(end - *at, SNAPSET_HMP_WORD_SIZE - 1));
+    *at = end;
+    return word;
+}
+
+void
+snapset_hmp_parse(const char *line, char **ret_name, char ***ret_words)
+{
+    g_autoptr(GPtrArray) words = g_ptr_array_new_with_free_func(g_free);
+    const char *at = line;
+
+    *ret_name = take_name(&at);
+    *ret_words = NULL;
+    /* what follows a slash is a word like any other */
+    for (at = skip_blanks(at); *at != '\0'; at = skip_blanks(at)) {
+        gboolean quoted = *at == '"';
+        at += quoted;
+        char *word = quoted ? take_quoted(&at) : take_bare(&at);
+        if (word == NULL)
+            return;
+        g_ptr_array_add(words, word);
     }
-    *ret_name = g_steal_pointer(&name);
-    *ret_argument = g_steal_pointer(&argument);
-    return TRUE;
+    g_ptr_array_add(words, NULL);
+    *ret_words = (char **)g_ptr_array_free(g_steal_pointer(&words), FALSE);
 }

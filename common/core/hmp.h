@@ -12,7 +12,8 @@
 #define SNAPSET_HMP_WORD_SIZE 1024
 
 /*
- * The command's name and its first argument. *ret_argument is NULL when there is none; an empty
- * quoted word is "". Caller frees both. FALSE when QEMU would not get past the words either.
+ * The command's name and the words after it, NULL-terminated; an empty quoted word is "". What
+ * follows an option letter (-n) at once is a word of its own for QEMU, but not here. No words,
+ * NULL, when QEMU would not get past them either. Caller frees both.
  */
-gboolean snapset_hmp_parse(const char *line, char **ret_name, char **ret_argument);
+void snapset_hmp_parse(const char *line, char **ret_name, char ***ret_words);

@@ -22,6 +22,7 @@ snapset_live_request_free(SnapsetLiveRequest *request)
     if (request == NULL)
         return;
     g_free(request->tag);
+    g_free(request->id);
     g_ptr_array_unref(request->nodes);
     g_free(request);
 }
@@ -60,7 +61,11 @@ check_coverage(const SnapsetDomain *domain, const SnapsetLiveRequest *request,
     if (targets->len == 0 || touches_none)
         return;
     g_autofree char *names = snapset_format_names(targets);
-    if (request->kind == SNAPSET_LIVE_EXTERNAL && !request->in_transaction)
+    if (request->kind == SNAPSET_LIVE_LOAD)
+        snapset_report_add(report, SNAPSET_RULE_COVERAGE, request->tag, targets,
+                           g_strdup("load it on every writable disk"),
+                           "the load would leave out writable disks: %s", names);
+    else if (request->kind == SNAPSET_LIVE_EXTERNAL && !request->in_transaction)
         snapset_report_add(report, SNAPSET_RULE_ATOMIC, request->tag, targets,
                            g_strdup("take the overlays of all disks in one transaction"),
                            "a snapshot of one disk alone; writable disks left out: %s", names);
@@ -112,34 +117,78 @@ check_load(const SnapsetCatalog *catalog, const char *tag, SnapsetReport *report
 
 /* ---- deleting ---- */
 
-static void
-check_delete(const SnapsetCatalog *catalog, const char *tag, SnapsetReport *report)
+/* Whether it is @entry, of the disk number @image, that QEMU would delete. */
+static gboolean
+is_deleted(const SnapsetDomain *domain, const SnapsetLiveRequest *request, guint image,
+           const SnapsetEntry *entry)
 {
-    g_autofree char *quoted = snapset_format_quoted(tag);
+    return is_covered(request, domain->disks->pdata[image]) &&
+           (request->tag == NULL || strcmp(entry->tag, request->tag) == 0) &&
+           (request->id == NULL || strcmp(entry->id, request->id) == 0);
+}
 
-    for (guint i = 0; i < catalog->snapshots->len; i++) {
-        const SnapsetSnapshot *snapshot = snapset_catalog_snapshot(catalog, i);
-        if (!snapshot->is_protected || strcmp(snapshot->tag, tag) != 0)
-            continue;
-        g_autoptr(GPtrArray) names = snapset_catalog_having(catalog, snapshot);
-        snapset_report_add(report, SNAPSET_RULE_SNAPSHOT_PROTECTED, tag, names, NULL,
-                           "snapshot %s is protected", quoted);
+static void
+check_protected(const SnapsetDomain *domain, const SnapsetLiveRequest *request,
+                const SnapsetCatalog *catalog, const SnapsetSnapshot *snapshot,
+                SnapsetReport *report)
+{
+    gboolean deleted = FALSE;
+
+    if (!snapshot->is_protected)
+        return;
+    for (guint i = 0; i < snapshot->members->len; i++) {
+        const SnapsetMember *member = snapset_snapshot_member(snapshot, i);
+        deleted |= is_deleted(domain, request, member->image, member->entry);
     }
+    if (!deleted)
+        return;
+    g_autoptr(GPtrArray) names = snapset_catalog_having(catalog, snapshot);
+    g_autofree char *quoted = snapset_format_quoted(snapshot->tag);
+    snapset_report_add(report, SNAPSET_RULE_SNAPSHOT_PROTECTED, snapshot->tag, names, NULL,
+                       "snapshot %s is protected", quoted);
+}
+
+static void
+check_delete(const SnapsetCatalog *catalog, const SnapsetDomain *domain,
+             const SnapsetLiveRequest *request, SnapsetReport *report)
+{
+    for (guint i = 0; i < catalog->snapshots->len; i++)
+        check_protected(domain, request, catalog, snapset_catalog_snapshot(catalog, i), report);
+    if (request->tag == NULL || request->id != NULL) /* an ID leaves no doubt */
+        return;
+    g_autofree char *quoted = snapset_format_quoted(request->tag);
     for (guint i = 0; i < catalog->images->len; i++) {
         const SnapsetImage *image = snapset_catalog_image(catalog, i);
         g_autofree char *name = snapset_format_escaped(image->filename);
-        if (snapset_image_count_tag(image, tag) > 1)
-            snapset_report_add_image(report, SNAPSET_RULE_TAG_DUPLICATE, tag, image->filename, NULL,
+        if (is_covered(request, domain->disks->pdata[i]) &&
+            snapset_image_count_tag(image, request->tag) > 1)
+            snapset_report_add_image(report, SNAPSET_RULE_TAG_DUPLICATE, request->tag,
+                                     image->filename, NULL,
                                      "%s has tag %s more than once, and QEMU would delete the "
                                      "first",
                                      name, quoted);
     }
 }
 
+/* What is wrong with the command itself, whatever the disks hold. */
+static void
+check_form(const SnapsetLiveRequest *request, SnapsetReport *report)
+{
+    if (request->is_malformed)
+        snapset_report_add(report, SNAPSET_RULE_TAG_INVALID, request->tag, NULL,
+                           g_strdup("choose a tag without quotes and backslashes"),
+                           "QEMU cannot read this command");
+    if (request->is_mixed)
+        snapset_report_add(report, SNAPSET_RULE_ATOMIC, request->tag, NULL,
+                           g_strdup("take one snapshot of all disks"),
+                           "the transaction would take different snapshots of the disks");
+}
+
 void
 snapset_rules_live(const SnapsetCatalog *catalog, const SnapsetDomain *domain,
                    const SnapsetLiveRequest *request, SnapsetReport *report)
 {
+    check_form(request, report);
     switch (request->kind) {
     case SNAPSET_LIVE_NONE:
         break;
@@ -151,10 +200,11 @@ snapset_rules_live(const SnapsetCatalog *catalog, const SnapsetDomain *domain,
         }
         break;
     case SNAPSET_LIVE_LOAD:
+        check_coverage(domain, request, report);
         check_load(catalog, request->tag, report);
         break;
     case SNAPSET_LIVE_DELETE:
-        check_delete(catalog, request->tag, report);
+        check_delete(catalog, domain, request, report);
         break;
     case SNAPSET_LIVE_EXTERNAL:
         check_coverage(domain, request, report);

@@ -19,9 +19,12 @@ typedef enum {
 typedef struct {
     SnapsetLiveKind kind;
     char *tag;           /* NULL: none given */
+    char *id;            /* of the entry to be deleted; NULL: any of that tag */
     gboolean covers_all; /* QEMU itself takes every writable disk (savevm) */
     gboolean in_transaction;
-    GPtrArray *nodes; /* of char *: the node-names it is about, unless it covers all */
+    gboolean is_mixed;     /* a transaction of different snapshots */
+    gboolean is_malformed; /* QEMU cannot read it; what was meant cannot be told */
+    GPtrArray *nodes;      /* of char *: the node-names it is about, unless it covers all */
 } SnapsetLiveRequest;
 
 SnapsetLiveRequest *snapset_live_request_new(SnapsetLiveKind kind);

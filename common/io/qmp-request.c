@@ -7,36 +7,61 @@
 
 #include "common/core/hmp.h"
 
-/* A command and what it means; sought by name. */
+/* A command and what it means. The arguments' names mean the same in all of them. */
 typedef struct {
     const char *name;
     SnapsetLiveKind kind;
-    const char *tag_key;  /* NULL: it has none */
-    const char *node_key; /* one node's; NULL: "devices", a list */
+    const char *tag_key; /* NULL: it has none */
 } Command;
 
 static const Command qmp_commands[] = {
-    {"snapshot-save", SNAPSET_LIVE_CREATE, "tag", NULL},
-    {"snapshot-load", SNAPSET_LIVE_LOAD, "tag", NULL},
-    {"snapshot-delete", SNAPSET_LIVE_DELETE, "tag", NULL},
-    {"blockdev-snapshot-internal-sync", SNAPSET_LIVE_CREATE, "name", "device"},
-    {"blockdev-snapshot-delete-internal-sync", SNAPSET_LIVE_DELETE, "name", "device"},
-    {"blockdev-snapshot", SNAPSET_LIVE_EXTERNAL, NULL, "node"},
-    {"blockdev-snapshot-sync", SNAPSET_LIVE_EXTERNAL, NULL, "node-name"},
+    {"snapshot-save", SNAPSET_LIVE_CREATE, "tag"},
+    {"snapshot-load", SNAPSET_LIVE_LOAD, "tag"},
+    {"snapshot-delete", SNAPSET_LIVE_DELETE, "tag"},
+    {"blockdev-snapshot-internal-sync", SNAPSET_LIVE_CREATE, "name"},
+    {"blockdev-snapshot-delete-internal-sync", SNAPSET_LIVE_DELETE, "name"},
+    {"blockdev-snapshot", SNAPSET_LIVE_EXTERNAL, NULL},
+    {"blockdev-snapshot-sync", SNAPSET_LIVE_EXTERNAL, NULL},
 };
 
-static const Command hmp_commands[] = {
-    {"savevm", SNAPSET_LIVE_CREATE, NULL, NULL},
-    {"loadvm", SNAPSET_LIVE_LOAD, NULL, NULL},
-    {"delvm", SNAPSET_LIVE_DELETE, NULL, NULL},
+/* The same for the human monitor: which of the words is what; NO_WORD: none. */
+enum {
+    NO_WORD = 3
+};
+
+typedef struct {
+    const char *name;
+    SnapsetLiveKind kind;
+    guint tag, device, id;
+    guint words; /* at most */
+} HmpCommand;
+
+/* QEMU, hmp-commands.hx. */
+static const HmpCommand hmp_commands[] = {
+    {"savevm", SNAPSET_LIVE_CREATE, 0, NO_WORD, NO_WORD, 1},
+    {"loadvm", SNAPSET_LIVE_LOAD, 0, NO_WORD, NO_WORD, 1},
+    {"delvm", SNAPSET_LIVE_DELETE, 0, NO_WORD, NO_WORD, 1},
+    {"snapshot_blkdev", SNAPSET_LIVE_EXTERNAL, NO_WORD, 0, NO_WORD, 3},
+    {"snapshot_blkdev_internal", SNAPSET_LIVE_CREATE, 1, 0, NO_WORD, 2},
+    {"snapshot_delete_blkdev_internal", SNAPSET_LIVE_DELETE, 1, 0, 2, 3},
 };
 
 static const Command *
-find(const Command *commands, gsize count, const char *name)
+find(const char *name)
 {
-    for (gsize i = 0; i < count; i++) {
-        if (strcmp(commands[i].name, name) == 0)
-            return &commands[i];
+    for (gsize i = 0; i < G_N_ELEMENTS(qmp_commands); i++) {
+        if (strcmp(qmp_commands[i].name, name) == 0)
+            return &qmp_commands[i];
+    }
+    return NULL;
+}
+
+static const HmpCommand *
+find_hmp(const char *name)
+{
+    for (gsize i = 0; i < G_N_ELEMENTS(hmp_commands); i++) {
+        if (strcmp(hmp_commands[i].name, name) == 0)
+            return &hmp_commands[i];
     }
     return NULL;
 }
@@ -70,20 +95,40 @@ add_node(SnapsetLiveRequest *request, const char *node)
         g_ptr_array_add(request->nodes, g_strdup(node));
 }
 
+/* QEMU refuses a member that a command does not have, so that all can be asked for all. */
 static void
 read_arguments(SnapsetLiveRequest *request, const Command *command, JsonObject *arguments)
 {
-    const char *tag = text_of(arguments, command->tag_key);
+    static const char *const node_keys[] = {"device", "node", "node-name"};
     JsonArray *devices = array_of(arguments, "devices");
 
-    if (tag != NULL && request->tag == NULL)
-        request->tag = g_strdup(tag);
-    add_node(request, text_of(arguments, command->node_key));
-    for (guint i = 0;
-         command->node_key == NULL && devices != NULL && i < json_array_get_length(devices); i++) {
+    request->kind = command->kind;
+    if (request->tag == NULL)
+        request->tag = g_strdup(text_of(arguments, command->tag_key));
+    if (request->id == NULL)
+        request->id = g_strdup(text_of(arguments, "id"));
+    for (gsize i = 0; i < G_N_ELEMENTS(node_keys); i++)
+        add_node(request, text_of(arguments, node_keys[i]));
+    for (guint i = 0; devices != NULL && i < json_array_get_length(devices); i++) {
         JsonNode *node = json_array_get_element(devices, i);
         add_node(request, JSON_NODE_HOLDS_VALUE(node) ? json_node_get_string(node) : NULL);
     }
+}
+
+/* Another action of a transaction: of the same snapshot, or what cannot be one. */
+static void
+add_action(SnapsetLiveRequest *request, JsonObject *action)
+{
+    const char *type = text_of(action, "type");
+    const Command *command = type != NULL ? find(type) : NULL;
+    JsonObject *data = object_of(action, "data");
+
+    if (command == NULL || data == NULL)
+        return;
+    request->is_mixed |= request->kind != SNAPSET_LIVE_NONE &&
+                         (request->kind != command->kind ||
+                          g_strcmp0(request->tag, text_of(data, command->tag_key)) != 0);
+    read_arguments(request, command, data);
 }
 
 /* The members of a transaction that are about snapshots, as one request. */
@@ -96,35 +141,119 @@ parse_transaction(JsonObject *arguments)
     request->in_transaction = TRUE;
     for (guint i = 0; actions != NULL && i < json_array_get_length(actions); i++) {
         JsonNode *node = json_array_get_element(actions, i);
-        JsonObject *action = JSON_NODE_HOLDS_OBJECT(node) ? json_node_get_object(node) : NULL;
-        const char *type = action != NULL ? text_of(action, "type") : NULL;
-        const Command *command =
-            type != NULL ? find(qmp_commands, G_N_ELEMENTS(qmp_commands), type) : NULL;
-        JsonObject *data = action != NULL ? object_of(action, "data") : NULL;
-        if (command == NULL || data == NULL)
-            continue;
-        request->kind = command->kind;
-        read_arguments(request, command, data);
+        if (JSON_NODE_HOLDS_OBJECT(node))
+            add_action(request, json_node_get_object(node));
     }
     return request;
 }
 
-/* What the human monitor would make of a line; a line it cannot read is about nothing. */
+/* Without what it is about, QEMU asks for that; savevm alone finds a name by itself. */
+static void
+drop_nameless(SnapsetLiveRequest *request)
+{
+    if (request->tag == NULL && request->id == NULL && request->kind != SNAPSET_LIVE_EXTERNAL &&
+        !(request->kind == SNAPSET_LIVE_CREATE && request->covers_all))
+        request->kind = SNAPSET_LIVE_NONE;
+}
+
+static const char *
+word(char **words, guint index)
+{
+    return index < g_strv_length(words) ? words[index] : NULL;
+}
+
+/* The words without the only option there is: -n, before the device and perhaps joined to it. */
+static char **
+skip_option(char **words)
+{
+    if (words[0] == NULL || !g_str_has_prefix(words[0], "-n"))
+        return words;
+    if (words[0][2] == '\0')
+        return words + 1;
+    memmove(words[0], words[0] + 2, strlen(words[0]) - 1);
+    return words;
+}
+
+/* What the human monitor would make of a line. NULL: another command. */
 static SnapsetLiveRequest *
 parse_hmp(const char *line)
 {
     g_autofree char *name = NULL;
-    g_autofree char *argument = NULL;
-    const Command *command = NULL;
+    g_auto(GStrv) all = NULL;
 
-    if (snapset_hmp_parse(line, &name, &argument))
-        command = find(hmp_commands, G_N_ELEMENTS(hmp_commands), name);
-    SnapsetLiveRequest *request =
-        snapset_live_request_new(command != NULL ? command->kind : SNAPSET_LIVE_NONE);
-    request->covers_all = TRUE;
-    request->tag = g_steal_pointer(&argument);
-    if (request->tag == NULL && request->kind != SNAPSET_LIVE_CREATE)
-        request->kind = SNAPSET_LIVE_NONE; /* QEMU asks for the missing name */
+    snapset_hmp_parse(line, &name, &all);
+    const HmpCommand *command = find_hmp(name);
+    if (command == NULL)
+        return NULL;
+    SnapsetLiveRequest *request = snapset_live_request_new(SNAPSET_LIVE_NONE);
+    char **words = command->kind == SNAPSET_LIVE_EXTERNAL && all != NULL ? skip_option(all) : all;
+    request->is_malformed = words == NULL || g_strv_length(words) > command->words;
+    if (request->is_malformed)
+        return request;
+    request->kind = command->kind;
+    request->covers_all = command->device == NO_WORD;
+    request->tag = g_strdup(word(words, command->tag));
+    request->id = g_strdup(word(words, command->id));
+    add_node(request, word(words, command->device));
+    drop_nameless(request);
+    return request;
+}
+
+/*
+ * QEMU's JSON as others read it: with double quotes only. FALSE when it holds a zero character,
+ * which QEMU makes two bytes of and others the end of the text.
+ */
+static gboolean
+make_plain(const char *text, gsize size, GString *plain)
+{
+    char quote = '\0';
+
+    for (const char *at = text; at < text + size; at++) {
+        if (quote != '\0' && *at == '\\' && at + 1 < text + size) {
+            if (text + size - at >= 6 && strncmp(at, "\\u0000", 6) == 0)
+                return FALSE;
+            at++;
+            g_string_append_len(plain, at[0] == '\'' ? at : at - 1, at[0] == '\'' ? 1 : 2);
+        } else if (*at == quote || (quote == '\0' && (*at == '"' || *at == '\''))) {
+            quote = quote == '\0' ? *at : '\0';
+            g_string_append_c(plain, '"');
+        } else if (*at == '"') {
+            g_string_append(plain, "\\\"");
+        } else {
+            g_string_append_c(plain, *at);
+        }
+    }
+    return TRUE;
+}
+
+static JsonNode *
+parse_json(JsonParser *parser, const char *text, gsize size)
+{
+    g_autoptr(GString) plain = g_string_sized_new(size + 64);
+
+    if (!make_plain(text, size, plain) ||
+        !json_parser_load_from_data(parser, plain->str, (gssize)plain->len, NULL))
+        return NULL;
+    return json_parser_get_root(parser);
+}
+
+/* What the command @name is about; NULL: it is none that is known. */
+static SnapsetLiveRequest *
+parse_command(const char *name, JsonObject *arguments)
+{
+    const char *line = arguments != NULL ? text_of(arguments, "command-line") : NULL;
+
+    if (strcmp(name, "transaction") == 0)
+        return parse_transaction(arguments);
+    if (strcmp(name, "human-monitor-command") == 0)
+        return parse_hmp(line != NULL ? line : "");
+    const Command *command = find(name);
+    if (command == NULL)
+        return NULL;
+    SnapsetLiveRequest *request = snapset_live_request_new(SNAPSET_LIVE_NONE);
+    if (arguments != NULL)
+        read_arguments(request, command, arguments);
+    drop_nameless(request);
     return request;
 }
 
@@ -132,30 +261,15 @@ SnapsetLiveRequest *
 snapset_qmp_request_parse(const char *text, gsize size, GError **error)
 {
     g_autoptr(JsonParser) parser = json_parser_new_immutable();
-    JsonNode *root = json_parser_load_from_data(parser, text, (gssize)size, NULL)
-                         ? json_parser_get_root(parser)
-                         : NULL;
+    JsonNode *root = parse_json(parser, text, size);
     JsonObject *object =
         root != NULL && JSON_NODE_HOLDS_OBJECT(root) ? json_node_get_object(root) : NULL;
     const char *name = object != NULL ? text_of(object, "execute") : NULL;
-
-    if (name == NULL) {
-        snapset_throw(error, SNAPSET_ERROR_MALFORMED, "this is not a QMP command");
-        return NULL;
-    }
-    JsonObject *arguments = object_of(object, "arguments");
-    if (strcmp(name, "transaction") == 0)
-        return parse_transaction(arguments);
-    if (strcmp(name, "human-monitor-command") == 0)
-        return parse_hmp(arguments != NULL && text_of(arguments, "command-line") != NULL
-                             ? text_of(arguments, "command-line")
-                             : "");
-    const Command *command = find(qmp_commands, G_N_ELEMENTS(qmp_commands), name);
     SnapsetLiveRequest *request =
-        snapset_live_request_new(command != NULL ? command->kind : SNAPSET_LIVE_NONE);
-    if (command != NULL && arguments != NULL)
-        read_arguments(request, command, arguments);
-    if (request->tag == NULL && request->kind != SNAPSET_LIVE_EXTERNAL)
-        request->kind = SNAPSET_LIVE_NONE; /* QEMU asks for the missing argument */
+        name != NULL ? parse_command(name, object_of(object, "arguments")) : NULL;
+
+    if (request == NULL)
+        snapset_throw(error, SNAPSET_ERROR_MALFORMED, "%s",
+                      name != NULL ? "this is no snapshot command" : "this is not a QMP command");
     return request;
 }

@@ -5,8 +5,8 @@
 #include "common/core/live.h"
 
 /*
- * What the QMP command @text asks for (QEMU, qapi/: migration.json, block-core.json,
+ * What the snapshot command @text asks for (QEMU, qapi/: migration.json, block-core.json,
  * transaction.json; human-monitor-command is looked into). NULL with SNAPSET_ERROR_MALFORMED when
- * it cannot be read as a command, though QEMU, whose JSON is laxer, might.
+ * it is none that is known here, or cannot be read as a command, though QEMU might.
  */
 SnapsetLiveRequest *snapset_qmp_request_parse(const char *text, gsize size, GError **error);
