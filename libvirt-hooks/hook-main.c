@@ -19,6 +19,7 @@
 #include "common/ops/operations.h"
 #include "common/ops/policy-file.h"
 #include "libvirt-hooks/hook-decide.h"
+#include "libvirt-hooks/hook-environment.h"
 #include "libvirt-hooks/hook-guard.h"
 
 #define DEADLINE_SECONDS 5
@@ -202,6 +203,7 @@ main(int argc, char **argv)
     if (event == SNAPSET_EVENT_OTHER)
         return 0;
     openlog("snapshot-set-hook", LOG_PID, LOG_DAEMON);
+    snapset_hook_complete_environment();
     g_autoptr(SnapsetDomain) domain = snapset_domain_from_xml(input->str, input->len, &error);
     if (domain == NULL) {
         log_line(argv[1], "%s; nothing was judged", error->message);

@@ -13,17 +13,34 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Where a user's own libvirtd has its run folder. */
+static const char *
+user_folder(const char **ret_below)
+{
+    static const char *const variables[][2] = {
+        {"XDG_RUNTIME_DIR", ""}, {"XDG_CACHE_HOME", ""}, {"HOME", "/.cache"}};
+
+    for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
+        const char *folder = getenv(variables[i][0]);
+
+        if (!folder || !*folder)
+            continue;
+        *ret_below = variables[i][1];
+        return folder;
+    }
+    return NULL;
+}
+
 static void
 run_folder(char *path, size_t room)
 {
-    const char *chosen = getenv("SNAPSHOT_SET_RUN_DIR"), *session = getenv("XDG_RUNTIME_DIR");
+    const char *chosen = getenv("SNAPSHOT_SET_RUN_DIR"), *below = "";
+    const char *user = geteuid() == 0 ? NULL : user_folder(&below);
 
     if (chosen && *chosen)
         snprintf(path, room, "%s", chosen);
-    else if (geteuid() != 0 && session)
-        snprintf(path, room, "%s/snapshot-set", session);
     else
-        snprintf(path, room, "/run/snapshot-set");
+        snprintf(path, room, "%s%s/snapshot-set", user ? user : "/run", below);
 }
 
 void

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Which guards run: a small file each, `DOMAIN-PID` in the folder `guards` of the run folder
- * ($SNAPSHOT_SET_RUN_DIR; /run/snapshot-set; for others than root $XDG_RUNTIME_DIR/snapshot-set).
+ * ($SNAPSHOT_SET_RUN_DIR; /run/snapshot-set; for others than root, beside libvirt's own,
+ * $XDG_RUNTIME_DIR/snapshot-set, without that $XDG_CACHE_HOME/snapshot-set).
  *
  * Lines of `key value`: domain, since, monitor and, once something was refused, refused (when) and
  * reason. Times are ISO 8601 in UTC. A file whose process is gone is stale.
