@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* apply: all images go back to a snapshot. */
 #include "qemu-img-plugin/commands.h"
+#include "qemu-img-plugin/domain.h"
 #include "qemu-img-plugin/print.h"
 
 gboolean
@@ -10,6 +11,8 @@ snapset_cmd_apply(SnapsetOptions *options, GError **error)
         options->save_current != NULL ? SNAPSET_FOR_RECORDING : SNAPSET_FOR_WRITING;
     SnapsetUuid identity = snapset_uuid_nil;
 
+    if (options->link != NULL)
+        return snapset_domain_apply(options, error);
     if (!snapset_options_open(options, access, error) ||
         !snapset_apply(options->set, options->operands[0], options->save_current, options->dry_run,
                        &identity, error))

@@ -2,6 +2,7 @@
 /* create: a snapshot of all images. */
 #include "common/core/format.h"
 #include "qemu-img-plugin/commands.h"
+#include "qemu-img-plugin/domain.h"
 #include "qemu-img-plugin/print.h"
 
 gboolean
@@ -10,6 +11,8 @@ snapset_cmd_create(SnapsetOptions *options, GError **error)
     const char *tag = options->operands[0];
     SnapsetUuid identity = snapset_uuid_nil;
 
+    if (options->link != NULL)
+        return snapset_domain_create(options, error);
     if (!snapset_options_open(options, SNAPSET_FOR_RECORDING, error) ||
         !snapset_create(options->set, tag, options->description, options->dry_run, &identity,
                         error))

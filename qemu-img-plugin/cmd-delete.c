@@ -2,6 +2,7 @@
 /* delete: snapshots go from all images. */
 #include "common/core/format.h"
 #include "qemu-img-plugin/commands.h"
+#include "qemu-img-plugin/domain.h"
 #include "qemu-img-plugin/print.h"
 
 gboolean
@@ -9,6 +10,8 @@ snapset_cmd_delete(SnapsetOptions *options, GError **error)
 {
     g_autoptr(GPtrArray) deleted = NULL;
 
+    if (options->link != NULL)
+        return snapset_domain_delete(options, error);
     if (!snapset_options_open(options, SNAPSET_FOR_WRITING, error) ||
         !snapset_delete(options->set, options->operands[0], options->children, options->dry_run,
                         &deleted, error))

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "qemu-img-plugin/commands.h"
+#include "qemu-img-plugin/domain.h"
 #include "qemu-img-plugin/print.h"
 
 #define MAY_SAVE (SNAPSET_MAY(TAG_NUMERIC) | SNAPSET_MAY(CURRENT_MISMATCH) | SNAPSET_MAY(NO_SPACE))
@@ -43,6 +44,8 @@ static const SnapsetCommand commands[] = {
      snapset_cmd_describe},
     {"recover", "", "finish or undo interrupted operations", 0,
      SNAPSET_TAKES_NO_IMAGE | SNAPSET_TAKES_GIVING_UP | SNAPSET_WRITES, 0, snapset_cmd_recover},
+    {"sync", "", "tell libvirt what the images of a domain have", 0,
+     SNAPSET_WANTS_DOMAIN | SNAPSET_WRITES, 0, snapset_domain_sync},
 };
 
 static void

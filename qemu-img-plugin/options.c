@@ -9,6 +9,7 @@
 
 #include "common/ops/operations.h"
 #include "common/ops/policy-file.h"
+#include "qemu-img-plugin/domain.h"
 #include "qemu-img-plugin/print.h"
 
 /* What GOption fills in as text, to be looked at afterwards. */
@@ -40,6 +41,9 @@ add_options(GOptionContext *context, SnapsetOptions *o, Raw *raw)
         {"image-opts", 0, 0, G_OPTION_ARG_NONE, &o->image_opts, "images are option strings", NULL},
         {"object", 0, 0, G_OPTION_ARG_STRING_ARRAY, &raw->objects, "a QEMU object, for keys",
          "OBJECTDEF"},
+        {"domain", 0, 0, G_OPTION_ARG_STRING, &o->domain, "the images of a libvirt domain", "NAME"},
+        {"connect", 'c', 0, G_OPTION_ARG_STRING, &o->connect, "libvirt's URI, with --domain",
+         "URI"},
         {"output", 0, 0, G_OPTION_ARG_STRING, &raw->output, "how to print", outputs},
         {"quiet", 'q', 0, G_OPTION_ARG_NONE, &o->quiet, "print errors only", NULL},
         {"help", 'h', 0, G_OPTION_ARG_NONE, &raw->help, "show this text", NULL},
@@ -121,7 +125,7 @@ static gboolean
 parse_allow(SnapsetOptions *o, char **allow, GError **error)
 {
     g_autofree char *complaint = NULL;
-    SnapsetPolicy policy = snapset_policy_load(NULL, &complaint);
+    SnapsetPolicy policy = snapset_policy_load(o->domain, &complaint);
 
     if (complaint != NULL)
         snapset_print_warning("%s", complaint);
@@ -146,8 +150,17 @@ static gboolean
 parse_operands(SnapsetOptions *o, Raw *raw, GError **error)
 {
     guint count = raw->rest != NULL ? g_strv_length(raw->rest) : 0;
-    gboolean needs_image = !(o->command->takes & SNAPSET_TAKES_NO_IMAGE);
+    gboolean needs_image = !(o->command->takes & SNAPSET_TAKES_NO_IMAGE) && o->domain == NULL;
 
+    if (o->command->takes & SNAPSET_WANTS_DOMAIN && o->domain == NULL)
+        return snapset_throw(error, SNAPSET_ERROR_USAGE, "expecting --domain NAME");
+    if (o->domain != NULL && count > o->command->operand_count)
+        return snapset_throw(error, SNAPSET_ERROR_USAGE, "--domain takes the place of IMAGE...");
+    if (o->domain != NULL && (o->format != NULL || o->image_opts))
+        return snapset_throw(error, SNAPSET_ERROR_USAGE,
+                             "with --domain libvirt says what the images are");
+    if (o->domain == NULL && o->connect != NULL)
+        return snapset_throw(error, SNAPSET_ERROR_USAGE, "--connect goes with --domain");
     if (count < o->command->operand_count + needs_image)
         return snapset_throw(error, SNAPSET_ERROR_USAGE, "expecting %s%sIMAGE...",
                              o->command->operands, *o->command->operands != '\0' ? " " : "");
@@ -157,13 +170,29 @@ parse_operands(SnapsetOptions *o, Raw *raw, GError **error)
     return TRUE;
 }
 
+static const char *
+image_operands(const SnapsetCommand *command)
+{
+    if (command->takes & SNAPSET_WANTS_DOMAIN)
+        return "";
+    return command->takes & SNAPSET_TAKES_NO_IMAGE ? "[IMAGE...]" : "IMAGE...";
+}
+
+static gboolean
+link_domain(SnapsetOptions *options, GError **error)
+{
+    if (options->domain != NULL)
+        options->link = snapset_domain_link_open(options->connect, options->domain, error);
+    return options->domain == NULL || options->link != NULL;
+}
+
 gboolean
 snapset_options_parse(SnapsetOptions *options, const SnapsetCommand *command, int argc, char **argv,
                       GError **error)
 {
     g_autofree char *parameters =
         g_strdup_printf("%s%s%s", command->operands, *command->operands != '\0' ? " " : "",
-                        command->takes & SNAPSET_TAKES_NO_IMAGE ? "[IMAGE...]" : "IMAGE...");
+                        image_operands(command));
     g_autoptr(GOptionContext) context = g_option_context_new(parameters);
     g_autoptr(GError) failure = NULL;
     g_auto(Raw) raw = {0};
@@ -190,7 +219,7 @@ snapset_options_parse(SnapsetOptions *options, const SnapsetCommand *command, in
     for (guint i = 0; raw.objects != NULL && raw.objects[i] != NULL; i++)
         g_ptr_array_add(options->objects, g_strdup(raw.objects[i]));
     return parse_output(options, raw.output, error) && parse_allow(options, raw.allow, error) &&
-           parse_operands(options, &raw, error);
+           parse_operands(options, &raw, error) && link_domain(options, error);
 }
 
 void
@@ -199,10 +228,13 @@ snapset_options_clear(SnapsetOptions *options)
     g_free(options->format);
     g_free(options->description);
     g_free(options->save_current);
+    g_free(options->domain);
+    g_free(options->connect);
     g_clear_pointer(&options->objects, g_ptr_array_unref);
     g_strfreev(options->operands);
     g_free(options->help);
     snapset_set_free(options->set);
+    snapset_domain_link_free(options->link);
 }
 
 GPtrArray *
@@ -211,6 +243,8 @@ snapset_options_sources(const SnapsetOptions *options, GError **error)
     g_autoptr(GPtrArray) sources =
         g_ptr_array_new_with_free_func((GDestroyNotify)snapset_source_free);
 
+    if (options->link != NULL)
+        return snapset_domain_link_sources(options->link, error);
     for (char **name = options->operands + options->command->operand_count; *name != NULL; name++) {
         SnapsetSource *source =
             snapset_source_new(*name, options->format, options->image_opts, error);

@@ -23,8 +23,9 @@ typedef enum {
     SNAPSET_WRITES = 1 << 7,           /* takes --dry-run, and no -U */
     SNAPSET_TAKES_GIVING_UP = 1 << 11, /* --without-missing, --keep-written */
     SNAPSET_TAKES_PROGRESS = 1 << 9,
-    SNAPSET_TAKES_ALLOW = 1 << 10, /* follows from what is allowable */
-    SNAPSET_WANTS_A_WORD = 1 << 8, /* only --allow counts: no policy speaks for a person */
+    SNAPSET_TAKES_ALLOW = 1 << 10,  /* follows from what is allowable */
+    SNAPSET_WANTS_DOMAIN = 1 << 12, /* --domain, and no images */
+    SNAPSET_WANTS_A_WORD = 1 << 8,  /* only --allow counts: no policy speaks for a person */
 } SnapsetTakes;
 
 typedef struct SnapsetOptions SnapsetOptions;
@@ -48,13 +49,15 @@ struct SnapsetOptions {
     gboolean force_share, quiet, progress, image_opts, dry_run;
     gboolean all, repair, children, without_missing, keep_written;
     char *description, *save_current;
+    char *domain, *connect;
     SnapsetOutput output;
-    GPtrArray *objects;       /* of char * */
-    SnapsetVerdicts verdicts; /* policy and --allow together */
-    char **operands;          /* operand_count of them, then the images */
-    char *help;               /* the text of --help, if that was asked for; else NULL */
-    SnapsetSet *set;          /* once opened */
-    gboolean told;            /* what is to be said of the outcome was printed */
+    GPtrArray *objects;             /* of char * */
+    SnapsetVerdicts verdicts;       /* policy and --allow together */
+    char **operands;                /* operand_count of them, then the images */
+    char *help;                     /* the text of --help, if that was asked for; else NULL */
+    struct SnapsetDomainLink *link; /* with --domain; else NULL */
+    SnapsetSet *set;                /* once opened */
+    gboolean told;                  /* what is to be said of the outcome was printed */
 };
 
 /* Parse; FALSE with SNAPSET_ERROR_USAGE. With --help only options->help is filled in. */

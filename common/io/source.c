@@ -87,6 +87,17 @@ snapset_source_new(const char *name, const char *format, gboolean image_opts, GE
     return g_steal_pointer(&source);
 }
 
+SnapsetSource *
+snapset_source_new_file(const char *path, const char *format)
+{
+    SnapsetSource *source = g_new0(SnapsetSource, 1);
+
+    source->name = g_strdup(path);
+    source->path = g_strdup(path);
+    source->format = g_strdup(format);
+    return source;
+}
+
 void
 snapset_source_free(SnapsetSource *source)
 {

@@ -21,5 +21,8 @@ typedef struct {
  */
 SnapsetSource *snapset_source_new(const char *name, const char *format, gboolean image_opts,
                                   GError **error);
+
+/* The local file or block device @path of @format, whatever its name looks like; both copied. */
+SnapsetSource *snapset_source_new_file(const char *path, const char *format);
 void snapset_source_free(SnapsetSource *source);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SnapsetSource, snapset_source_free)
