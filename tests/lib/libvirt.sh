@@ -9,6 +9,7 @@ declare -A LIBVIRT_HOME=() # by LIBVIRT_PID, the folder with its files: pid, log
 # start_libvirt [FOLDER]: start one and wait until it answers; it is stopped at the end of the test.
 # FOLDER, for its files, is $TEST_DIR/libvirt unless there are several: then LIBVIRT_PID says which
 # one is meant, and is that of the one started last.
+# shellcheck disable=SC2120 # mostly without an argument
 start_libvirt() {
     local folder=${1:-$TEST_DIR/libvirt}
     requires libvirtd virsh unshare nsenter tini hostname
