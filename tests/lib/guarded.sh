@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+# A guarded guest of libvirt's and what must not happen to it; to be read in after hook.sh. The
+# guest has no operating system: its disks change only when somebody else changes them.
+
+# guarded FILE...: a running domain d, guarded, on these images; those that are not there are made
+guarded() {
+    local file
+    start_libvirt
+    install_hook '[guard]' mode=required
+    for file; do
+        [ -e "$file" ] || new_images "$file"
+    done
+    define d "${@/#/$PWD/}"
+    expect_rc 0 libvirt start d
+    settle
+}
+
+# stop_daemon: libvirtd ends and does not come back yet; its guests run on
+stop_daemon() {
+    local pid
+    pid=$(cat "${LIBVIRT_HOME[$LIBVIRT_PID]}/pid")
+    LIBVIRT_LOOP=$(sed -E 's/.*\) . ([0-9]+) .*/\1/' "/proc/$pid/stat")
+    kill -STOP "$LIBVIRT_LOOP"
+    kill "$pid"
+    while [[ $(cat "/proc/$pid/stat") != *') Z '* ]]; do
+        sleep 0.01
+    done
+}
+
+# start_daemon: it comes back
+start_daemon() {
+    kill -CONT "$LIBVIRT_LOOP"
+    await_libvirt
+}
+
+# in_libvirt COMMAND [ARGUMENT...]: run it where libvirtd is
+in_libvirt() {
+    nsenter --target "$LIBVIRT_PID" --mount --root --wd="$PWD" "$@"
+}
+
+# sends_hmp: whether this libvirt takes snapshots by human monitor commands
+sends_hmp() {
+    local version
+    version=$(libvirt version | sed -n 's/^Using library: libvirt //p')
+    [ "$(printf '%s\n10.9.0\n' "$version" | sort -V | head -n 1)" != 10.9.0 ]
+}
+
+# nodes: QEMU's names of the guest's disks, one a line, in the order of the disks
+nodes() {
+    in_libvirt cat /run/libvirt/qemu/d.xml |
+        sed -n "s/.*<nodename type='format' name='\([^']*\)'.*/\1/p"
+}
+
+# snapshot_tables: what the images in the working folder hold, as the real qemu-img lists it
+snapshot_tables() {
+    local file
+    for file in *.qcow2; do
+        real snapshot -U -l "$file"
+    done
+}
+
+# tags_in_use FILE: the tags of an image that a guest has open
+tags_in_use() {
+    real snapshot -U -l "$1" | awk 'NR > 2 { print $2 }' | tr '\n' ' '
+}
+
+# standing: everything that a refused command must leave as it is
+standing() {
+    snapshot_tables
+    checksum ./*
+    libvirt domstate d
+}
+
+# settle: what is there now is what refused commands must leave. A guest that is stopped for a
+# snapshot makes QEMU write what it held back, so that is done first.
+settle() {
+    libvirt suspend d >/dev/null
+    libvirt resume d >/dev/null
+    STANDING=$(standing)
+}
+
+# refused RULE ARGUMENT...: virsh is told no by that rule, and nothing has changed
+refused() {
+    local rule=$1
+    shift
+    expect_rc 1 libvirt "$@"
+    expect_err "snapshot-set: refused \[$rule\]: ."
+    expect_equal "$(standing)" "$STANDING" "after $*, what is there"
+}
+
+# refused_hmp RULE LINE: the same for a line of the human monitor
+refused_hmp() {
+    refused "$1" qemu-monitor-command d --hmp "$2"
+}
+
+# refused_qmp RULE COMMAND [ARGUMENTS]: the same for QMP, whose answer virsh shows as it is
+refused_qmp() {
+    local text="{\"execute\": \"$2\", \"arguments\": {${3:-}}}"
+    expect_rc 0 libvirt qemu-monitor-command d "$text"
+    expect_out "\"error\":.*\"desc\": ?\"snapshot-set: refused \[$1\]: ."
+    expect_equal "$(standing)" "$STANDING" "after $text, what is there"
+}
+
+# good_snapshot: one that nothing speaks against is taken, on every image
+good_snapshot() {
+    local file
+    GOOD=$((${GOOD:-0} + 1))
+    expect_rc 0 libvirt snapshot-create-as d "good-$GOOD"
+    for file in *.qcow2; do
+        grep -q " good-$GOOD " <<<"$(real snapshot -U -l "$file")" ||
+            fail "no good-$GOOD in '$file'"
+    done
+    expect_equal "$(libvirt domstate d)" running 'the guest'
+    settle
+}

@@ -1,0 +1,176 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Bad snapshots are refused at virsh, with the reason, and nothing has changed: the images are the
+# same, the guest runs on, and the next good snapshot works.
+# shellcheck source=../lib/harness.sh
+. "$(dirname "$0")/../lib/harness.sh"
+# shellcheck source=../lib/images.sh
+. "$(dirname "$0")/../lib/images.sh"
+# shellcheck source=../lib/libvirt.sh
+. "$(dirname "$0")/../lib/libvirt.sh"
+# shellcheck source=../lib/hook.sh
+. "$(dirname "$0")/../lib/hook.sh"
+# shellcheck source=../lib/guarded.sh
+. "$(dirname "$0")/../lib/guarded.sh"
+requires qemu-img qemu-system-x86_64 libvirtd virsh unshare nsenter tini
+
+# save_arguments TAG [NODE...]: of a snapshot-save; the tag as JSON has it between the quotes
+save_arguments() {
+    local tag=$1 list
+    shift
+    list=$(printf ', "%s"' "$@")
+    printf '"job-id": "j", "tag": "%s", "vmstate": "%s", "devices": [%s]' "$tag" "$1" "${list#, }"
+}
+
+# P2: without its metadata libvirt would overwrite the snapshot in the images. P11: a tag that one
+# of two disks has.
+test_existing_tags() {
+    local one two
+    new_images a.qcow2 b.qcow2
+    real snapshot -c half a.qcow2
+    guarded a.qcow2 b.qcow2
+    { read -r one && read -r two; } <<<"$(nodes)"
+    expect_rc 0 libvirt snapshot-create-as d b
+    expect_rc 0 libvirt snapshot-delete --metadata d b
+    settle
+    refused tag-exists snapshot-create-as d b
+    refused_hmp tag-exists 'savevm b'
+    refused_hmp tag-exists '  savevm "b" '
+    refused_hmp tag-exists $'savevm\vb'
+    refused_qmp tag-exists snapshot-save "$(save_arguments b "$one" "$two")"
+    expect_rc 1 libvirt qemu-monitor-command d --return-value \
+        "{\"execute\": \"snapshot-save\", \"arguments\": {$(save_arguments b "$one" "$two")}}"
+    refused_qmp tag-exists 'snapshot-s\u0061ve' "$(save_arguments '\u0062' "$two" "$one")"
+    refused_qmp tag-exists human-monitor-command '"command-line": "savevm \"\u0062\""'
+    good_snapshot
+    refused tag-exists snapshot-create-as d half
+    refused_hmp tag-exists 'savevm half'
+    refused_qmp tag-exists snapshot-save "$(save_arguments half "$one" "$two")"
+    good_snapshot
+}
+
+test_bad_tags() {
+    local one two name
+    guarded a.qcow2 b.qcow2
+    { read -r one && read -r two; } <<<"$(nodes)"
+    good_snapshot
+    refused_hmp tag-empty 'savevm ""'
+    refused_qmp tag-empty snapshot-save "$(save_arguments '' "$one" "$two")"
+    refused tag-numeric snapshot-create-as d 1
+    refused_hmp tag-numeric 'savevm 1'
+    refused_qmp tag-numeric snapshot-save "$(save_arguments 1 "$one" "$two")"
+    refused tag-invalid snapshot-create-as d $'a\tb'
+    refused tag-invalid snapshot-create-as d "$(printf 'x%.0s' {1..300})"
+    good_snapshot
+    # libvirt up to 10.8 puts a name into a line of the human monitor as it is
+    for name in 'a"b' 'a\b' 'a\nb' '"' \\; do
+        if sends_hmp; then
+            refused tag-invalid snapshot-create-as d "$name"
+            expect_rc 1 libvirt snapshot-info d "$name"
+        else
+            twice "$name"
+        fi
+    done
+    twice $'\303\251\342\202\254' # two letters, five bytes
+    twice 'a b'
+    twice "'"
+    good_snapshot
+}
+
+# twice NAME: a good name the first time, not the second
+twice() {
+    expect_rc 0 libvirt snapshot-create-as d "$1"
+    expect_rc 0 libvirt snapshot-delete --metadata d "$1"
+    settle
+    refused tag-exists snapshot-create-as d "$1"
+}
+
+test_disks_left_out() {
+    local one two file
+    guarded a.qcow2 b.qcow2
+    { read -r one && read -r two; } <<<"$(nodes)"
+    refused_qmp coverage snapshot-save "$(save_arguments x "$one")"
+    refused_qmp coverage snapshot-save "$(save_arguments x "$two")"
+    refused_qmp coverage blockdev-snapshot-internal-sync "\"device\": \"$one\", \"name\": \"x\""
+    refused_hmp coverage "snapshot_blkdev_internal $one x"
+    refused coverage snapshot-create-as d x --disk-only --diskspec vdb,snapshot=no
+    good_snapshot
+    # two disks, but not at one moment
+    for file in "$one" "$two"; do
+        refused_qmp atomic blockdev-snapshot-sync \
+            "\"node-name\": \"$file\", \"snapshot-file\": \"$PWD/x-$file\""
+        refused_qmp atomic blockdev-snapshot "\"node\": \"$file\", \"overlay\": \"x\""
+        refused_hmp atomic "snapshot_blkdev $file $PWD/x-$file"
+        refused_hmp atomic "snapshot_blkdev -n $file $PWD/x-$file"
+    done
+    good_snapshot
+    # overlays of both are good, and then it is they that count
+    expect_rc 0 libvirt snapshot-create-as d y --disk-only
+    expect_equal "$(printf '%s ' ./*.y)" './a.y ./b.y '
+    { read -r one && read -r two; } <<<"$(libvirt_overlays)"
+    settle
+    refused_qmp coverage snapshot-save "$(save_arguments x "$two")"
+    refused_qmp atomic blockdev-snapshot "\"node\": \"$one\", \"overlay\": \"x\""
+}
+
+# libvirt_overlays: the nodes of the disks as the guest sees them now
+libvirt_overlays() {
+    in_libvirt cat /run/libvirt/qemu/d.xml | "$PYTHON" -c '
+import sys, xml.etree.ElementTree as tree
+for disk in tree.parse(sys.stdin).getroot().iter("disk"):
+    print(disk.find("source/privateData/nodenames/nodename[@type=\"format\"]").get("name"))'
+}
+
+test_protected_snapshots() {
+    local one
+    new_images a.qcow2 b.qcow2
+    ss create -q keep a.qcow2 b.qcow2
+    ss protect -q tag=keep a.qcow2 b.qcow2
+    guarded a.qcow2 b.qcow2
+    read -r one <<<"$(nodes)"
+    good_snapshot
+    refused_hmp snapshot-protected 'delvm keep'
+    refused_hmp snapshot-protected "snapshot_delete_blkdev_internal $one keep"
+    refused_hmp snapshot-protected "snapshot_delete_blkdev_internal $one keep 1"
+    refused_qmp snapshot-protected snapshot-delete \
+        "\"job-id\": \"j\", \"tag\": \"keep\", \"devices\": [\"$one\"]"
+    refused_qmp snapshot-protected blockdev-snapshot-delete-internal-sync \
+        "\"device\": \"$one\", \"id\": \"1\""
+    expect_rc 0 libvirt snapshot-delete d good-1
+    good_snapshot
+}
+
+# QEMU's JSON is laxer than libvirt's. While there is no libvirtd, its monitor is ours to use.
+test_monitor_without_libvirt() {
+    local one two text
+    guarded a.qcow2 b.qcow2
+    { read -r one && read -r two; } <<<"$(nodes)"
+    expect_rc 0 libvirt snapshot-create-as d b
+    expect_rc 0 libvirt snapshot-delete --metadata d b
+    settle
+    stop_daemon
+    MONITOR=$(in_libvirt sh -c 'echo /var/lib/libvirt/qemu/domain-*/monitor.sock')
+    STANDING=$(snapshot_tables && checksum ./*)
+    for text in "{'execute': 'human-monitor-command', 'arguments': {'command-line': 'savevm b'}}" \
+        "{'\u0065xecute': 'snapshot-sav\u0065', 'arguments': {'job-id': 'j', 'tag': '\u0062',
+            'vmstate': '$one', 'devices': ['$one', '$two']}}" \
+        $'{"execute":\n"human-monitor-command","arguments":{"command-line":"savevm\\tb"}}' \
+        "{\"execute\": \"human-monitor-command\", \"id\": {\"savevm\": 1}, \
+            'arguments': {'command-line': \" \\f\\u000b\\nsavevm\\tb\"}}"; do
+        expect_rc 1 monitor "$text"
+        expect_err 'snapshot-set: refused \[tag-exists\]: .'
+        expect_equal "$(snapshot_tables && checksum ./*)" "$STANDING" "after $text, what is there"
+    done
+    expect_rc 0 monitor "{'execute': 'human-monitor-command',
+        'arguments': {'command-line': 'savevm \"\\'c\\'\"'}}"
+    expect_equal "$(tags_in_use a.qcow2)$(tags_in_use b.qcow2)" "b 'c' b 'c' "
+    start_daemon
+    good_snapshot
+}
+
+# monitor COMMAND: straight to the monitor, through the guard
+monitor() {
+    in_libvirt "$PYTHON" "$TOP/tests/lib/qmp.py" "$MONITOR" "$1"
+}
+
+run_tests "$@"
