@@ -19,6 +19,23 @@ enum {
     REPLY_FD = 3
 };
 
+/* In the environment from the start, so that naming an event allocates nothing. */
+static char event_variable[96] = "SNAPSHOT_SET_EVENT=";
+
+bool
+snapset_helper_prepare(void)
+{
+    return putenv(event_variable) == 0;
+}
+
+static void
+name_event(const char *event)
+{
+    char *value = strchr(event_variable, '=') + 1;
+
+    snprintf(value, event_variable + sizeof event_variable - value, "%s", event);
+}
+
 int64_t
 snapset_now(void)
 {
@@ -84,7 +101,7 @@ static void __attribute__((noreturn)) become_helper(const Child *child)
         _exit(126);
     offer_to_oom_killer();
     reset_signals();
-    setenv("SNAPSHOT_SET_EVENT", child->event, 1);
+    name_event(child->event);
     dup2(child->command, 0);
     dup2(child->reply < 0 ? child->output : null, 1);
     dup2(null, 2);

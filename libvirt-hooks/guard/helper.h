@@ -42,6 +42,9 @@ typedef struct {
     const char *failure;
 } SnapsetHelper;
 
+/* To be called once, before any: makes room in the environment. */
+bool snapset_helper_prepare(void);
+
 /* Start one. @reply is for the recorder; NULL starts the judge. False: `failure` says why. */
 bool snapset_helper_start(SnapsetHelper *helper, const SnapsetHelperSetup *setup, const char *event,
                           SnapsetSpan command, const SnapsetSpan *reply);

@@ -238,7 +238,7 @@ snapset_keeper_run(const SnapsetKeeperSetup *setup, int ready)
     guard.status = (SnapsetStatus){
         .domain = setup->domain, .monitor = setup->monitor, .since = time(NULL), .folder = -1};
     guard.region = snapset_region_new();
-    if (!guard.region || pipe2(guard.life, O_CLOEXEC) != 0)
+    if (!guard.region || pipe2(guard.life, O_CLOEXEC) != 0 || !snapset_helper_prepare())
         return 1;
     ignore_signals();
     snapset_protect_from_oom_killer();

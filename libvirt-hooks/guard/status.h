@@ -20,12 +20,20 @@ typedef struct {
     char name[256];
 } SnapsetStatus;
 
-/* Open the folder, making it if need be, and name the file after the process @pid. */
+#define SNAPSET_GUARDS "/guards" /* below the run folder */
+enum {
+    SNAPSET_RUN_FOLDER = 4096 /* longest path */
+};
+
+/* Find the run folder. */
+void snapset_status_run_folder(char path[SNAPSET_RUN_FOLDER]);
+
+/* Open the folder of the files, making it if need be, and name the file after the process @pid. */
 void snapset_status_open(SnapsetStatus *status, pid_t pid);
 
 /* Write the file anew, atomically; remove it. Failures are not told: the guard goes on. */
 void snapset_status_write(const SnapsetStatus *status);
 void snapset_status_remove(const SnapsetStatus *status);
 
-/* Print all that run, and drop stale files. Returns the exit code. */
+/* Print all that run, and drop stale files (status-print.c). Returns the exit code. */
 int snapset_status_print(int json);

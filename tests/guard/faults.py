@@ -266,34 +266,60 @@ def cpu(pid):
     return int(fields[11]) + int(fields[12])
 
 
-def may_lower_oom_score():
-    return subprocess.run(["sh", "-c", "echo -1000 >/proc/self/oom_score_adj"], check=False,
-                          stderr=subprocess.DEVNULL).returncode == 0
+IGNORED = (signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1,
+           signal.SIGUSR2)
 
 
 def stands_alone():
-    """Nothing inherited is kept; mode, signals, OOM score, status; a long path; a second guard."""
-    guard = Guard(os.path.abspath("d" * 120 + "/" + "e" * 80), name="a/b -c")
-    equal(os.stat(guard.path).st_mode & 0o777, 0o700)
-    for signal_number in (signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
-        os.kill(guard.keeper, signal_number)
+    """Nothing inherited is kept, and no signal ends it: neither the keeper nor the relay."""
+    guard = Guard(os.path.abspath("d" * 120 + "/" + "e" * 80), insert=False)
+    read, write = os.pipe()
+    for fd in (0, 1, 2):  # the caller waits until the last copy of its pipes is closed
+        os.dup2(write, 100 + fd)
+    guard.insert(pass_fds=(100, 101, 102), stdin=read, stdout=write, stderr=write, start_new_session=False)
+    for fd in (write, 100, 101, 102):
+        os.close(fd)
+    equal(os.read(read, 1), b"", "what the guard writes until its caller's pipes end")
     client, qemu = guard.greeted()
-    oom = "-1000" if may_lower_oom_score() else "0"
-    os.kill(guard.relay(), signal.SIGTERM)
-    exchange(client, qemu, b'{"execute": "x"}\r\n')
     for pid in (guard.keeper, guard.relay()):
-        links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in range(3)]
-        equal(links, ["/dev/null"] * 3)
-        with open(f"/proc/{pid}/oom_score_adj", encoding="ascii") as file:
-            equal(file.read().strip(), oom)
-        with open(f"/proc/{pid}/status", encoding="ascii") as file:
-            equal(int([line.split()[1] for line in file if line.startswith("CapEff")][0], 16) & ~0xf, 0)
+        for signal_number in IGNORED:
+            os.kill(pid, signal_number)
+        links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in sorted(map(int, os.listdir(f"/proc/{pid}/fd")))]
+        equal(links[:3], ["/dev/null"] * 3)
+        equal([link for link in links[3:] if not link.startswith(("socket:", "pipe:", guard.folder,
+                                                                  os.environ["SNAPSHOT_SET_RUN_DIR"]))], [])
+        assert len(links) <= 12, links
         equal(os.readlink(f"/proc/{pid}/cwd"), "/")
+        assert os.getsid(pid) not in (os.getsid(0), pid), "leads a session: could get a terminal"
+        equal(os.getppid() == int(status_of(pid, "PPid")), False, "child of the caller")
+    exchange(client, qemu, b'{"execute": "x"}\r\n')
+
+
+def place():
+    """The socket is its owner's alone, and all that was put beside it is gone at the end."""
+    guard = new()
+    equal(os.stat(guard.path).st_mode & 0o777, 0o700)
+    equal(sorted(name for name in os.listdir(guard.folder) if "monitor" in name or name[0] == "."),
+          ["monitor.qemu", "monitor.sock"])
     second = subprocess.run([GUARD, "run", "--monitor", guard.path, "--domain", "x", "--judge", "/x"],
                             capture_output=True, text=True, check=False)
     equal(second.returncode, 1)
     assert second.stderr.count("\n") == 1 and "guarded already" in second.stderr, second.stderr
+    client, qemu = guard.greeted()
+    exchange(client, qemu, b'{"execute": "x"}\r\n')
+    guard.listener.close()
+    qemu.close()
+    assert client.ended()
+    wait_for(lambda: not alive(guard.keeper), "the keeper's end")
+    equal([name for name in os.listdir(guard.folder) if "monitor" in name or name[0] == "."], [])
+    equal(guards(), [])
+
+
+def status():
+    """What `status` tells, whatever the domain is called."""
+    guard = new(name="a/b -c")
     guard.verdict('echo deny "no: \\"x\\""')
+    client, _ = guard.greeted()
     client.send(SAVE)
     client.line()
     listed = json.loads(subprocess.run([GUARD, "status", "--output=json"], capture_output=True,
@@ -310,6 +336,122 @@ def stands_alone():
     wait_for(lambda: not alive(guard.keeper), "the end")
     equal(subprocess.run([GUARD, "status"], capture_output=True, check=True).stdout, b"")
     equal(guards(), [])
+
+
+DAC_OVERRIDE = 1 << 1
+
+
+def privileges():
+    """Of root's privileges one is kept, the relay does not use even that one, and it is enough."""
+    if os.geteuid() != 0:
+        return
+    guard = new(insert=False)
+    guard.verdict("grep ^Cap /proc/self/status >%s/capabilities; echo allow" % guard.folder)
+    os.chmod(guard.path, 0o700)
+    os.chmod(guard.folder, 0o711)  # the judge in it is executed with the privileges of the relay
+    for path in (guard.path, guard.folder):
+        os.chown(path, 65534, 65534)
+    guard.insert()
+    client, qemu = guard.greeted()
+    client.send(SAVE)
+    qemu.exactly(len(SAVE))
+    judge = dict(line.split(":\t") for line in guard.read("capabilities").decode().splitlines())
+    for pid, effective in ((guard.keeper, DAC_OVERRIDE), (guard.relay(), 0), (None, DAC_OVERRIDE)):
+        got = {name: int(status_of(pid, name) if pid else judge[name], 16)
+               for name in ("CapEff", "CapPrm", "CapBnd", "CapInh", "CapAmb")}
+        equal(got, {"CapEff": effective, "CapPrm": DAC_OVERRIDE, "CapBnd": DAC_OVERRIDE, "CapInh": 0, "CapAmb": 0},
+              f"privileges of {pid or 'the judge'}")
+    # the socket's folder, which is not root's, is cleaned up all the same
+    guard.listener.close()
+    qemu.close()
+    wait_for(lambda: not alive(guard.keeper), "the keeper's end")
+    assert not os.path.exists(guard.path)
+
+
+def may_lower_oom_score():
+    """Takes CAP_SYS_RESOURCE, which a container may lack."""
+    return subprocess.run(["sh", "-c", "echo -1000 >/proc/self/oom_score_adj"], check=False,
+                          stderr=subprocess.DEVNULL).returncode == 0
+
+
+def oom_score():
+    """Out of the OOM killer's reach; the judge is not. Where that is forbidden, it was tried."""
+    guard = new(insert=False)
+    guard.verdict("cp /proc/self/oom_score_adj %s/score; echo allow" % guard.folder)
+    may = may_lower_oom_score()
+    trace = ["strace", "-D", "-f", "-o", "trace", "-e", "trace=openat,write"]
+    # where a leak would be looked for, that fails under a tracer
+    guard.insert(before=[] if may else trace,
+                 env=os.environ | {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"})
+    client, qemu = guard.greeted()
+    client.send(SAVE)
+    qemu.exactly(len(SAVE))
+    equal(guard.read("score"), b"0\n", "the judge's score")
+    if may:
+        for pid in (guard.keeper, guard.relay()):
+            with open(f"/proc/{pid}/oom_score_adj", encoding="ascii") as file:
+                equal(file.read().strip(), "-1000")
+        return
+    with open("trace", encoding="utf-8") as file:
+        lines = file.read().splitlines()
+    tries = [(line, after) for line, after in zip(lines, lines[1:]) if "oom_score_adj\", O_WRONLY" in line]
+    equal(len(tries), 2, "processes that changed their score: the keeper, the judge")
+    assert '"-1000", 5)' in tries[0][1] and "EACCES" in tries[0][1] and '"0", 1)' in tries[1][1], tries
+
+
+def no_allocation():
+    """Once it serves, neither keeper nor relay allocates, whatever happens to them."""
+    guard = new(insert=False)
+    with open("allocations", "w", encoding="ascii"):
+        pass
+    guard.insert(env=os.environ | {"LD_PRELOAD": os.environ["MALLOC_LOG_SO"],
+                                   "MALLOC_LOG": os.path.abspath("allocations")})
+
+    def allocations():
+        with open("allocations", encoding="ascii") as file:
+            return [line.split()[0] for line in file]
+
+    at_start = len(allocations())
+    client, qemu = guard.greeted()
+    status = b'{"execute": "query-status"}\r\n'
+    exchange(client, qemu, status)
+    for command in (SAVE, b'{"execute": "transaction", "arguments": {}}'):
+        client.send(command)
+        equal(qemu.exactly(len(command)), command)
+        qemu.send(b'{"event": "STOP"}\r\n{"return": ""}\r\n')
+        client.line()
+        client.line()
+    exchange(client, qemu, b'{"execute": "snapshot-save", "arguments": {"job-id": "j"}}\r\n')
+    exchange(client, qemu, b'{"execute": "query-jobs"}\r\n',
+             b'{"return": [{"id": "j", "status": "concluded"}]}\r\n')
+    guard.verdict("echo deny no way")
+    client.send(SAVE + b"\r\n")
+    equal(client.line(), ANSWER)
+    guard.verdict("exit 1")
+    client.send(SAVE + b"\r\n" + b'{"execute": }\r\n{"arguments": "' + b"x" * 100000 + b'"}\r\n')
+    for _ in range(3):
+        assert b'"error"' in client.line()
+    read, write = os.pipe()
+    client.send(status, [read, write])
+    qemu.exactly(len(status))
+    qemu.send(OK)
+    client.line()
+    guard.kill_relay()
+    exchange(client, qemu, status)
+    os.kill(guard.keeper, signal.SIGKILL)
+    wait_for(lambda: guards() != [guard.keeper], "a new keeper")
+    guard.keeper = max(guards(), key=lambda pid: pid != guard.keeper)
+    exchange(client, qemu, status)
+    client.close()
+    assert qemu.ended()
+    qemu.close()
+    client, qemu = guard.greeted()
+    exchange(client, qemu, status)
+    guard.listener.close()
+    qemu.close()
+    wait_for(lambda: not alive(guard.keeper), "the keeper's end")
+    assert at_start > 0 and len(allocations()) > at_start, "the counting does not work"  # the judge's
+    equal([name for name in allocations()[at_start:] if name.startswith("snap")], [])
 
 
 if __name__ == "__main__":

@@ -48,6 +48,17 @@ def private_memory(pid):
     return total
 
 
+def status_of(pid, key):
+    """A line of /proc/PID/status."""
+    with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+        return [line.split(":", 1)[1].strip() for line in file if line.startswith(key + ":")][0]
+
+
+def peak_memory(pid):
+    """The most it ever had resident, shared libraries and buffers included; KiB."""
+    return int(status_of(pid, "VmHWM").split()[0])
+
+
 class Stream:
     """A connected socket, read by line."""
 
@@ -174,12 +185,16 @@ class Guard:
         self.listener.listen(1)
         self.keeper = None
         if insert:
-            before = set(guards())
-            subprocess.run([GUARD, "run", "--monitor", self.path, "--domain", name,
-                            "--judge", self.judge, *options], check=True, timeout=TIMEOUT)
-            self.keeper = wait_for(lambda: list(set(guards()) - before), "the keeper")[0]
+            self.insert(name, options)
         if qemu is not None:
             self.start_qemu(qemu)
+
+    def insert(self, name="guest", options=(), before=(), **spawn):
+        """Start the guard; @before: the command that starts it."""
+        others = set(guards())
+        subprocess.run([*before, GUARD, "run", "--monitor", self.path, "--domain", name,
+                        "--judge", self.judge, *options], check=True, timeout=TIMEOUT, **spawn)
+        self.keeper = wait_for(lambda: list(set(guards()) - others), "the keeper")[0]
 
     def start_qemu(self, arguments):
         fd = self.listener.fileno()

@@ -170,6 +170,41 @@ def long_commands():
     assert private_memory(guard.keeper) + private_memory(guard.relay()) < 1024
 
 
+def long_replies():
+    """Replies of megabytes pass as they come: to a plain command, to one that is recorded, to one
+    while a judge is asked; nothing is kept of them but the buffers."""
+    guard = new()
+    client, qemu = guard.greeted()
+    long = reply('"' + "\\\\u00e4 }" * (10 * 1024 * 1024 // 9) + '"')
+
+    def passes(after=b""):
+        sender = threading.Thread(target=qemu.send, args=(long + after,))
+        sender.start()
+        equal(client.exactly(len(long)) == long, True, "passed unchanged")
+        sender.join()
+
+    command = b'{"execute": "query-qmp-schema"}\r\n'
+    client.send(command)
+    equal(qemu.exactly(len(command)), command)
+    passes()
+    client.send(SAVE)
+    qemu.exactly(len(SAVE))
+    passes()
+    wait_for(lambda: guard.read("events"), "the record")
+    equal(guard.read("replies"), b"")
+    guard.verdict("while [ ! -e %s/go ]; do sleep 0.01; done; echo deny no way" % guard.folder)
+    client.send(command + SAVE + b"\r\n")
+    passes(b'{"event": "RESUME"}\r\n')
+    equal(client.line(), b'{"event": "RESUME"}\r\n')
+    with open(guard.folder + "/go", "w", encoding="ascii"):
+        pass
+    equal(client.line(), ANSWER)
+    assert private_memory(guard.keeper) + private_memory(guard.relay()) < 1024
+    for pid in (guard.keeper, guard.relay()):
+        assert peak_memory(pid) < 8192, peak_memory(pid)  # less than one reply, with a sanitizer too
+    exchange(client, qemu, command)
+
+
 def deep():
     guard = denying()
     client, qemu = guard.greeted()

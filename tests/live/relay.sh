@@ -36,6 +36,7 @@ test_two_on_one_line() { run_case relay two_on_one_line; }
 test_ids() { run_case relay ids; }
 test_words() { run_case relay words; }
 test_long_commands() { run_case relay long_commands; }
+test_long_replies() { run_case relay long_replies; }
 test_deep() { run_case relay deep; }
 test_broken_stream() { run_case relay broken_stream; }
 test_events_while_judging() { run_case relay events_while_judging; }
@@ -51,6 +52,30 @@ test_folder_removed() { run_case faults folder_removed; }
 test_reconnects() { run_case faults reconnects; }
 test_back_pressure() { run_case faults back_pressure; }
 test_stands_alone() { run_case faults stands_alone; }
+test_place() { run_case faults place; }
+test_status() { run_case faults status; }
+test_privileges() { run_case faults privileges; }
+test_oom_score() { run_case faults oom_score; }
+
+test_no_allocation() {
+    [ -z "$SANITIZE" ] || skip 'the sanitizers have allocators of their own'
+    export MALLOC_LOG_SO=$BUILD_DIR/tests/guard/malloc-log.so
+    run_case faults no_allocation
+}
+
+# The same of all code there is, whether a test comes to it or not: of what a guard is made of,
+# only the listing of the others may allocate.
+test_no_allocating_function() {
+    local object names='malloc|calloc|realloc\w*|str(n)?dup|asprintf|vasprintf|getline|fopen|fdopen|popen'
+    names+='|opendir|fdopendir|scandir\w*|setenv|syslog|vsyslog|openlog|printf|fprintf|puts|fwrite'
+    requires nm
+    for object in "$BUILD_DIR"/libvirt-hooks/guard/*.p/*.o; do
+        [[ $object != */@(guard-main|status-print).c.o ]] || continue
+        nm -u "$object" >symbols
+        expect_rc 1 grep -wE "U ($names)(64)?" symbols
+    done
+    [ -s symbols ] || fail 'no objects were found'
+}
 
 test_real_transparent() { run_case real transparent; }
 test_real_monitor_words() { run_case real monitor_words; }
