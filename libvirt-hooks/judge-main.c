@@ -4,8 +4,9 @@
  *
  *     snapshot-set-judge judge  --domain NAME   the command on standard input; answers "allow" or
  *                                               "deny TEXT" on standard output
- *     snapshot-set-judge record --domain NAME   QEMU has carried the command out: writes it into
- *                                               the domain's journal
+ *     snapshot-set-judge record --domain NAME   the same; once QEMU has carried it out, which its
+ *                                               reply on descriptor 3 tells, writes it into the
+ *                                               domain's journal
  *
  * Anything but an answer and status 0 means that it could not judge; the guard's policy decides.
  */
@@ -23,6 +24,8 @@
 
 /* As much of a command as the relay ever holds. */
 #define COMMAND_MAX (64 * 1024)
+
+#define REPLY_FD 3
 
 static GString *
 read_command(void)
@@ -80,6 +83,19 @@ judge(const char *name, const SnapsetDomain *domain, const SnapsetLiveRequest *r
     else
         printf("allow\n");
     return fflush(stdout) == 0 ? 0 : 1;
+}
+
+/* Wait for QEMU's reply; FALSE: it ends without one, so the command was not carried out. */
+static gboolean
+was_carried_out(void)
+{
+    char buffer[4096];
+    gboolean said = FALSE;
+    gssize got;
+
+    while ((got = read(REPLY_FD, buffer, sizeof buffer)) > 0)
+        said = TRUE;
+    return said;
 }
 
 static SnapsetLiveEventKind
@@ -146,16 +162,18 @@ main(int argc, char **argv)
     g_autoptr(GString) command = read_command();
     g_autoptr(SnapsetLiveRequest) request =
         snapset_qmp_request_parse(command->str, command->len, &error);
-    if (request == NULL && strcmp(argv[1], "judge") == 0) {
+    gboolean is_judge = strcmp(argv[1], "judge") == 0;
+    if (request == NULL && is_judge) {
         printf("deny the command cannot be judged: %s\n", error->message);
         return fflush(stdout) == 0 ? 0 : 1;
     }
+    if (!is_judge && !was_carried_out())
+        return 0;
     g_autoptr(SnapsetDomain) domain =
         request != NULL ? snapset_domain_running(argv[3], &error) : NULL;
     if (domain == NULL) {
         syslog(LOG_ERR, "domain %s: %s", argv[3], error->message);
         return 1;
     }
-    return strcmp(argv[1], "judge") == 0 ? judge(argv[3], domain, request)
-                                         : record(argv[3], domain, request);
+    return is_judge ? judge(argv[3], domain, request) : record(argv[3], domain, request);
 }

@@ -103,7 +103,7 @@ static void __attribute__((noreturn)) become_helper(const Child *child)
     reset_signals();
     name_event(child->event);
     dup2(child->command, 0);
-    dup2(child->reply < 0 ? child->output : null, 1);
+    dup2(child->output >= 0 ? child->output : null, 1);
     dup2(null, 2);
     if (child->reply >= 0)
         dup2(child->reply, REPLY_FD);
@@ -136,35 +136,76 @@ close_if_open(int fd)
         close(fd);
 }
 
+static void
+forget(SnapsetHelper *helper)
+{
+    close_if_open(helper->pid_fd);
+    close_if_open(helper->output_fd);
+    close_if_open(helper->reply_fd);
+    helper->pid_fd = helper->output_fd = helper->reply_fd = -1;
+    helper->pid = 0;
+}
+
+/* A pipe, the child's end of it above the numbers that its own descriptors get. */
+static bool
+open_pipe(int *ret_ours, int *ret_child, bool child_reads)
+{
+    int ends[2];
+
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
+        return false;
+    *ret_ours = ends[child_reads ? 1 : 0];
+    *ret_child = fcntl(ends[child_reads ? 0 : 1], F_DUPFD_CLOEXEC, REPLY_FD + 1);
+    close(ends[child_reads ? 0 : 1]);
+    if (*ret_child >= 0 && child_reads) /* the child waits in read() */
+        fcntl(*ret_child, F_SETFL, 0);
+    return *ret_child >= 0;
+}
+
 bool
 snapset_helper_start(SnapsetHelper *helper, const SnapsetHelperSetup *setup, const char *event,
-                     SnapsetSpan command, const SnapsetSpan *reply)
+                     SnapsetSpan command, bool judging)
 {
-    Child child = {.setup = setup, .event = event, .relay = getpid(), .reply = -1};
-    int output[2] = {-1, -1};
-    bool ready, started = false;
+    Child child = {.setup = setup, .event = event, .relay = getpid(), .reply = -1, .output = -1};
+    bool started = false;
 
-    *helper = (SnapsetHelper){
-        .pid_fd = -1, .output_fd = -1, .judging = !reply, .deadline = snapset_now() + setup->limit};
+    *helper = (SnapsetHelper){.pid_fd = -1,
+                              .output_fd = -1,
+                              .reply_fd = -1,
+                              .judging = judging,
+                              .deadline = judging ? snapset_now() + setup->limit : INT64_MAX};
     child.command = memory_file(command);
-    if (reply)
-        child.reply = memory_file(*reply);
-    ready = child.command >= 0 && (!reply || child.reply >= 0) &&
-            pipe2(output, O_CLOEXEC | O_NONBLOCK) == 0;
-    child.output = output[1] >= 0 && ready ? fcntl(output[1], F_DUPFD_CLOEXEC, REPLY_FD + 1) : -1;
-    if (child.output >= 0)
+    if (child.command >= 0 && (judging ? open_pipe(&helper->output_fd, &child.output, false)
+                                       : open_pipe(&helper->reply_fd, &child.reply, true)))
         started = spawn(helper, &child);
     else
         helper->failure = "no file descriptors or memory left for it";
-    if (started)
-        helper->output_fd = output[0];
-    else
-        close_if_open(output[0]);
-    close_if_open(output[1]);
     close_if_open(child.output);
     close_if_open(child.command);
     close_if_open(child.reply);
+    if (!started)
+        forget(helper);
     return started;
+}
+
+bool
+snapset_helper_is_waiting(const SnapsetHelper *helper)
+{
+    return helper->pid != 0 && helper->reply_fd >= 0;
+}
+
+void
+snapset_helper_go(SnapsetHelper *helper, SnapsetSpan reply, int limit)
+{
+    /* the longest reply fits into an empty pipe (SNAPSET_HOLD); one that ended is found out later
+     */
+    ssize_t done = reply.length > 0 ? write(helper->reply_fd, reply.at, reply.length)
+                                    : write(helper->reply_fd, "\n", 1);
+
+    (void)done;
+    close(helper->reply_fd);
+    helper->reply_fd = -1;
+    helper->deadline = snapset_now() + limit;
 }
 
 int
@@ -196,15 +237,6 @@ read_output(SnapsetHelper *helper)
         close(helper->output_fd);
         helper->output_fd = -1;
     }
-}
-
-static void
-forget(SnapsetHelper *helper)
-{
-    close_if_open(helper->pid_fd);
-    close_if_open(helper->output_fd);
-    helper->pid_fd = helper->output_fd = -1;
-    helper->pid = 0;
 }
 
 void

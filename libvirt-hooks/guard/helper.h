@@ -3,8 +3,11 @@
  * Running the judge, or the recorder, beside the relay's loop: one at a time, for a limited time.
  *
  *     PROGRAM judge --domain NAME    command on 0; "allow\n" or "deny TEXT\n" on 1; exit 0
- *     PROGRAM record --domain NAME   command on 0, QEMU's reply on 3 (empty: it was too long);
- *                                    exit 0
+ *     PROGRAM record --domain NAME   command on 0; once QEMU has carried it out, its reply on 3
+ *                                    (an empty line: it was too long); exit 0
+ *
+ * A recorder is started while QEMU is at work, so that it is ready when QEMU is. What ends 3
+ * without a byte is no word on the command: nothing is to be recorded then.
  *
  * argv[0] is snapshot-set-judge; standard error and, for the recorder, standard output are
  * /dev/null. SNAPSHOT_SET_EVENT in the environment names the event, the same when a recorder is run
@@ -35,6 +38,7 @@ typedef enum {
 typedef struct {
     pid_t pid; /* 0: none runs */
     int pid_fd, output_fd;
+    int reply_fd; /* of a recorder that waits for QEMU; else -1 */
     bool judging;
     int64_t deadline;
     size_t length;
@@ -45,9 +49,15 @@ typedef struct {
 /* To be called once, before any: makes room in the environment. */
 bool snapset_helper_prepare(void);
 
-/* Start one. @reply is for the recorder; NULL starts the judge. False: `failure` says why. */
+/* Start one: the judge, or else a recorder, which then waits. False: `failure` says why. */
 bool snapset_helper_start(SnapsetHelper *helper, const SnapsetHelperSetup *setup, const char *event,
-                          SnapsetSpan command, const SnapsetSpan *reply);
+                          SnapsetSpan command, bool judging);
+
+/* Is there a recorder that waits for QEMU? */
+bool snapset_helper_is_waiting(const SnapsetHelper *helper);
+
+/* QEMU has carried the command out and said @reply: the waiting recorder goes on, for @limit ms. */
+void snapset_helper_go(SnapsetHelper *helper, SnapsetSpan reply, int limit);
 
 /* What to poll for while it runs; returns how many entries were written (at most 2). */
 int snapset_helper_poll(const SnapsetHelper *helper, struct pollfd *ret_polls);

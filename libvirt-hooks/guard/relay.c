@@ -70,21 +70,80 @@ event_name(const SnapsetRelay *relay, char *name, size_t room)
     snprintf(name, room, "%" PRIu64 "-%" PRIu64, relay->region->born, now(relay)->events);
 }
 
-static bool
-start_helper(SnapsetRelay *relay)
+/* The command in a slot, which QEMU was given. */
+static SnapsetSpan
+slot_command(const SnapsetRelay *relay, int slot)
 {
-    const SnapsetState *state = now(relay);
-    SnapsetSpan reply, command;
+    return (SnapsetSpan){relay->region->commands[slot], now(relay)->jobs[slot].length};
+}
+
+static bool
+start_helper(SnapsetRelay *relay, SnapsetSpan command, bool judging)
+{
     char event[64];
 
     event_name(relay, event, sizeof event);
-    if (state->recording < 0)
-        return snapset_helper_start(&relay->helper, &relay->setup->helper, event,
-                                    snapset_client_command(relay), NULL);
-    reply = snapset_qemu_reply(relay);
-    command = (SnapsetSpan){relay->region->commands[state->recording],
-                            state->jobs[state->recording].length};
-    return snapset_helper_start(&relay->helper, &relay->setup->helper, event, command, &reply);
+    return snapset_helper_start(&relay->helper, &relay->setup->helper, event, command, judging);
+}
+
+/* The slot that is likely to be recorded next, or -1. */
+static int
+next_recording(const SnapsetState *state)
+{
+    if (state->recording >= 0)
+        return state->recording;
+    if (state->phase == SNAPSET_JUDGE)
+        return -1;
+    if (state->phase == SNAPSET_AWAIT && !(state->jobs[state->await].flags & SNAPSET_WATCH_JOB))
+        return state->await;
+    for (int i = 0; i < SNAPSET_JOBS; i++)
+        if (snapset_job_is_open(&state->jobs[i]))
+            return i;
+    return -1;
+}
+
+/* Have a recorder ready; that one cannot be started, or ended early, is told when it is needed. */
+static bool
+ready_recorder(SnapsetRelay *relay)
+{
+    int slot = next_recording(now(relay));
+
+    if (slot == relay->ready_for)
+        return false;
+    relay->ready_for = slot;
+    return slot >= 0 && start_helper(relay, slot_command(relay, slot), false);
+}
+
+/* There is a recorder that waits: for what is to be recorded now, or might be. */
+static bool
+advance_waiting(SnapsetRelay *relay)
+{
+    if (next_recording(now(relay)) != relay->ready_for) {
+        snapset_helper_stop(&relay->helper);
+        return true;
+    }
+    if (snapset_helper_check(&relay->helper) != SNAPSET_HELPER_RUNNING)
+        return true;
+    if (now(relay)->recording < 0)
+        return false;
+    snapset_helper_go(&relay->helper, snapset_qemu_reply(relay), relay->setup->helper.limit);
+    return true;
+}
+
+/* Start what the state calls for. False: nothing to do now. */
+static bool
+begin_helper(SnapsetRelay *relay)
+{
+    int recording = now(relay)->recording;
+
+    if (recording < 0 && now(relay)->phase != SNAPSET_JUDGE)
+        return ready_recorder(relay);
+    relay->ready_for = recording;
+    if (!start_helper(
+            relay, recording >= 0 ? slot_command(relay, recording) : snapset_client_command(relay),
+            recording < 0))
+        finished_helper(relay, SNAPSET_HELPER_FAILED);
+    return true;
 }
 
 /* Start, watch and finish what the state calls for. False: nothing to do now. */
@@ -93,17 +152,14 @@ advance_helper(SnapsetRelay *relay)
 {
     SnapsetHelperResult result;
 
-    if (relay->helper.pid == 0) {
-        if (now(relay)->recording < 0 && now(relay)->phase != SNAPSET_JUDGE)
-            return false;
-        if (start_helper(relay))
-            return false;
-        finished_helper(relay, SNAPSET_HELPER_FAILED);
-        return true;
-    }
+    if (relay->helper.pid == 0)
+        return begin_helper(relay);
+    if (snapset_helper_is_waiting(&relay->helper))
+        return advance_waiting(relay);
     result = snapset_helper_check(&relay->helper);
     if (result == SNAPSET_HELPER_RUNNING)
         return false;
+    relay->ready_for = -1;
     finished_helper(relay, result);
     return true;
 }
@@ -312,6 +368,7 @@ snapset_relay_run(SnapsetRegion *region, int client, int qemu, const SnapsetRela
     SnapsetRelay relay = {.region = region,
                           .setup = setup,
                           .life = setup->life,
+                          .ready_for = -1,
                           .wire = {.region = region, .socket = {client, qemu}}};
     bool here = true;
 

@@ -150,7 +150,7 @@ JUDGE = """#!/bin/sh
 # A judge whose verdict is in a file: its words are sourced. What it was given is kept.
 here=%(folder)s
 if [ "$1" = record ]; then
-    cat >"$here/recorded.$$"; cat <&3 >"$here/reply.$$"; echo "$SNAPSHOT_SET_EVENT" >>"$here/events"
+    cat >"$here/recorded.$$"; cat <&3 >"$here/reply.$$"; [ -s "$here/reply.$$" ] || exit 0; echo "$SNAPSHOT_SET_EVENT" >>"$here/events"
     cat "$here/recorded.$$" >>"$here/recorded"; cat "$here/reply.$$" >>"$here/replies"
     [ ! -e "$here/recorder" ] || . "$here/recorder"
     exit 0
