@@ -28,7 +28,7 @@ enum {
 
 static struct {
     const SnapsetKeeperSetup *setup;
-    SnapsetStatus status;
+    SnapsetStatus *status;
     SnapsetRegion *region;
     int client, qemu; /* of the connection that is relayed */
     int life[2];      /* open for writing in the keeper alone: its end is the keeper's end */
@@ -43,10 +43,10 @@ pause_for(int milliseconds)
 static void
 refused(const char *reason)
 {
-    guard.status.refused = time(NULL);
-    guard.status.reason = reason;
+    guard.status->refused = time(NULL);
+    snprintf(guard.status->reason, sizeof guard.status->reason, "%s", reason);
     snapset_guard_log(LOG_WARNING, "domain '%s': refused: %s", guard.setup->domain, reason);
-    snapset_status_write(&guard.status);
+    snapset_status_write(guard.status);
 }
 
 static void
@@ -195,7 +195,7 @@ static void
 finish(void)
 {
     snapset_place_remove(&guard.setup->place);
-    snapset_status_remove(&guard.status);
+    snapset_status_remove(guard.status);
 }
 
 /* Serve clients, the first of them by the relay @relay if that is not 0, until the guest is gone.
@@ -205,8 +205,8 @@ serve(pid_t relay)
 {
     prctl(PR_SET_NAME, "snapset-guard");
     snapset_raise_privileges();
-    snapset_status_open(&guard.status, getpid());
-    snapset_status_write(&guard.status);
+    snapset_status_name(guard.status, getpid());
+    snapset_status_write(guard.status);
     for (;;) {
         if (relay > 0 && keep_connection(relay) && is_gone())
             break;
@@ -235,10 +235,10 @@ int
 snapset_keeper_run(const SnapsetKeeperSetup *setup, int ready)
 {
     guard.setup = setup;
-    guard.status = (SnapsetStatus){
-        .domain = setup->domain, .monitor = setup->monitor, .since = time(NULL), .folder = -1};
+    guard.status = snapset_status_new(setup->domain, setup->monitor);
     guard.region = snapset_region_new();
-    if (!guard.region || pipe2(guard.life, O_CLOEXEC) != 0 || !snapset_helper_prepare())
+    if (!guard.status || !guard.region || pipe2(guard.life, O_CLOEXEC) != 0 ||
+        !snapset_helper_prepare())
         return 1;
     ignore_signals();
     snapset_protect_from_oom_killer();

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -40,17 +41,40 @@ snapset_status_run_folder(char path[SNAPSET_RUN_FOLDER])
         snprintf(path, SNAPSET_RUN_FOLDER, "%s%s/snapshot-set", user ? user : "/run", below);
 }
 
-void
-snapset_status_open(SnapsetStatus *status, pid_t pid)
+static int
+open_folder(void)
 {
     char path[SNAPSET_RUN_FOLDER + sizeof SNAPSET_GUARDS];
-    size_t length;
 
     snapset_status_run_folder(path);
     mkdir(path, 0755);
     strcat(path, SNAPSET_GUARDS);
     mkdir(path, 0755);
-    status->folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+SnapsetStatus *
+snapset_status_new(const char *domain, const char *monitor)
+{
+    SnapsetStatus *status =
+        mmap(NULL, sizeof *status, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    if (status == MAP_FAILED)
+        return NULL;
+    status->domain = domain;
+    status->monitor = monitor;
+    status->since = time(NULL);
+    status->folder = open_folder();
+    return status;
+}
+
+void
+snapset_status_name(SnapsetStatus *status, pid_t pid)
+{
+    size_t length;
+
+    if (status->name[0])
+        snapset_status_remove(status);
     length = snprintf(status->name, sizeof status->name - 32, "%s", status->domain);
     if (length > sizeof status->name - 33)
         length = sizeof status->name - 33;

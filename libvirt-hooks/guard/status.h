@@ -15,7 +15,7 @@
 typedef struct {
     const char *domain, *monitor;
     time_t since, refused; /* refused: 0: nothing yet */
-    const char *reason;
+    char reason[1024];
     int folder; /* of the files; -1: there is none */
     char name[256];
 } SnapsetStatus;
@@ -28,8 +28,14 @@ enum {
 /* Find the run folder. */
 void snapset_status_run_folder(char path[SNAPSET_RUN_FOLDER]);
 
-/* Open the folder of the files, making it if need be, and name the file after the process @pid. */
-void snapset_status_open(SnapsetStatus *status, pid_t pid);
+/* The status of a guard that begins now, in memory that its processes share: whichever of them
+ * dies, what it knew is there. Opens the folder of the files, making it if need be. NULL with errno
+ * on failure. */
+SnapsetStatus *snapset_status_new(const char *domain, const char *monitor);
+
+/* From now on the guard is the process @pid: name the file after that, and remove the one before.
+ */
+void snapset_status_name(SnapsetStatus *status, pid_t pid);
 
 /* Write the file anew, atomically; remove it. Failures are not told: the guard goes on. */
 void snapset_status_write(const SnapsetStatus *status);
