@@ -39,6 +39,28 @@ in_libvirt() {
     nsenter --target "$LIBVIRT_PID" --mount --root --wd="$PWD" "$@"
 }
 
+# watch_log: $LOG holds from now on what is sent to the system's log where libvirtd is. A device
+# folder of links stands before the real one there.
+watch_log() {
+    LOG=$TEST_DIR/syslog
+    "$PYTHON" "$TOP/tests/lib/syslog.py" "$TEST_DIR/log-socket" "$LOG" &
+    cleanup_fn kill $!
+    in_libvirt bash -c '
+        mkdir "$1/dev" && mount --rbind /dev "$1/dev" && mount -t tmpfs none /dev &&
+            ln -s "$1"/dev/* /dev/ && ln -sf "$1/log-socket" /dev/log' watch_log "$TEST_DIR"
+    until [ -e "$LOG" ]; do sleep 0.01; done
+}
+
+# expect_logged PATTERN: wait for a line of the system's log that matches (grep -E)
+expect_logged() {
+    local index
+    for ((index = 0; index < 500; index++)); do
+        ! grep -qE -- "$1" "$LOG" || return 0
+        sleep 0.01
+    done
+    fail "nothing in the log matches $1: $(cat "$LOG")"
+}
+
 # sends_hmp: whether this libvirt takes snapshots by human monitor commands
 sends_hmp() {
     local version

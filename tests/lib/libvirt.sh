@@ -63,7 +63,7 @@ await_libvirt() {
 
 stop_libvirt() {
     local LIBVIRT_PID=$1 name
-    for name in $(libvirt list --name 2>/dev/null); do
+    for name in $(libvirt list --uuid 2>/dev/null); do
         libvirt destroy "$name" >/dev/null
     done
     { kill "$LIBVIRT_PID" && wait "$LIBVIRT_PID"; } 2>/dev/null

@@ -11,18 +11,6 @@
 . "$(dirname "$0")/../lib/hook.sh"
 requires qemu-img qemu-system-x86_64 libvirtd virsh unshare nsenter tini
 
-# P1: a and b come from two machines, and both have a loadable "b"
-put_together() {
-    new_images a.qcow2 b.qcow2
-    start_qemu one a.qcow2
-    hmp one 'savevm a' >/dev/null
-    hmp one 'savevm b' >/dev/null
-    stop_qemu one
-    start_qemu two b.qcow2
-    hmp two 'savevm b' >/dev/null
-    stop_qemu two
-}
-
 test_good_machines_start() {
     start_libvirt
     install_hook '[guard]' mode=off
@@ -31,20 +19,6 @@ test_good_machines_start() {
     define d "$PWD/a.qcow2" "$PWD/b.qcow2"
     expect_rc 0 libvirt start d
     expect_rc 0 libvirt destroy d
-}
-
-test_collision_is_refused() {
-    local before
-    put_together
-    start_libvirt
-    install_hook '[guard]' mode=off
-    define d "$PWD/a.qcow2" "$PWD/b.qcow2"
-    before=$(checksum a.qcow2 b.qcow2)
-    expect_rc 1 libvirt start d
-    expect_err 'refused \[identity-collision\]: tag .b. is two different snapshots: [0-9a-f]{8} on .*a\.qcow2 \(20.*[0-9a-f]{8} on .*b\.qcow2 \(20'
-    expect_equal "$(checksum a.qcow2 b.qcow2)" "$before" 'the images'
-    policy '[guard]' mode=off '[rules]' identity-collision=warn
-    expect_rc 0 libvirt start d
 }
 
 test_mixed_moments_are_refused() {

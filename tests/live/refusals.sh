@@ -173,4 +173,103 @@ monitor() {
     in_libvirt "$PYTHON" "$TOP/tests/lib/qmp.py" "$MONITOR" "$1"
 }
 
+# put_together: P1, a and b come from two machines, and both have a loadable "b"
+put_together() {
+    new_images a.qcow2 b.qcow2
+    start_qemu one a.qcow2
+    hmp one 'savevm a' >/dev/null
+    hmp one 'savevm b' >/dev/null
+    stop_qemu one
+    start_qemu two b.qcow2
+    hmp two 'savevm b' >/dev/null
+    stop_qemu two
+}
+
+# tell_libvirt_of_b: there is a snapshot b of the running domain, as far as libvirt knows
+tell_libvirt_of_b() {
+    expect_rc 0 libvirt snapshot-create-as d c
+    libvirt snapshot-dumpxml d c | sed 's|<name>c</name>|<name>b</name>|' >b.xml
+    expect_rc 0 libvirt snapshot-create d --redefine b.xml
+}
+
+# refused_revert STATE: to b, of a guest in that state, which is then off; no disk has changed
+refused_revert() {
+    local file tables
+    expect_equal "$(libvirt domstate d)" "$1" 'the guest before'
+    for file in a b; do
+        cp "$file.qcow2" "$file.before"
+    done
+    tables=$(snapshot_tables)
+    expect_rc 1 libvirt snapshot-revert d b
+    expect_err "refused \[identity-collision\]: tag .b. is two different snapshots"
+    expect_err 'no disk was changed; .*snapshot-revert, the machine is now shut off'
+    expect_equal "$(libvirt domstate d)" 'shut off' 'the guest afterwards'
+    expect_equal "$(snapshot_tables)" "$tables" 'the snapshots'
+    for file in a b; do
+        expect_rc 0 real compare -q "$file.qcow2" "$file.before"
+    done
+}
+
+test_colliding_disks() {
+    local identities='[0-9a-f]{8} on .*a\.qcow2 \(20[-0-9 :]{17}\), [0-9a-f]{8} on .*b\.qcow2 \(20'
+    put_together
+    start_libvirt
+    install_hook
+    watch_log
+    define d "$PWD/a.qcow2" "$PWD/b.qcow2"
+    remember a.qcow2 b.qcow2
+    expect_rc 1 libvirt start d
+    expect_err "refused \[identity-collision\]: tag 'b' is two different snapshots: $identities"
+    expect_unchanged 'the refused start'
+    expect_logged "domain d: .*refused \[identity-collision\]: .*$identities"
+    policy '[rules]' identity-collision=warn
+    expect_rc 0 libvirt start d
+    expect_logged "domain d: warning \[identity-collision\]: .*$identities"
+    tell_libvirt_of_b
+    policy '[rules]'
+    settle
+    refused_hmp identity-collision 'loadvm b'
+    refused_revert running
+    remember a.qcow2 b.qcow2
+    refused_revert 'shut off'
+    expect_unchanged 'the refused revert'
+    policy '[rules]' identity-collision=warn
+    expect_rc 0 libvirt start d
+}
+
+# guard_status: what it says as JSON, into OUT; as a table, into TABLE
+guard_status() {
+    local guard=$BUILD_DIR/libvirt-hooks/guard/snapshot-set-guard
+    expect_rc 0 in_libvirt "$guard" status
+    TABLE=$OUT
+    expect_rc 0 in_libvirt "$guard" status --output=json
+}
+
+test_status() {
+    local before
+    before=$(date -u +%FT%TZ)
+    guarded a.qcow2 b.qcow2
+    new_images c.qcow2
+    define 'second one' "$PWD/c.qcow2"
+    expect_rc 0 libvirt start 'second one'
+    settle
+    guard_status
+    expect_json '[g["domain"] for g in d]' '["d", "second one"]'
+    expect_json "all('$before' <= g['since'] for g in d)" true
+    expect_json '[g["refused"] for g in d]' '[null, null]'
+    expect_equal "$(cat "/proc/$(json 'd[1]["pid"]')/comm")" snapset-guard
+    expect_equal "$(wc -l <<<"$TABLE")" 3 'lines of the table'
+    refused_hmp tag-empty 'savevm ""'
+    refused_hmp tag-invalid 'savevm a b'
+    guard_status
+    expect_json 'd[0]["reason"].startswith("refused [tag-invalid]: ")' true
+    expect_json "'$before' <= d[0]['refused']" true
+    expect_json '[d[1]["refused"], d[1]["reason"]]' '[null, null]'
+    grep -qE '^d +[0-9]+ +20[-0-9T:]+Z +20[-0-9T:]+Z +refused \[tag-invalid\]: ' <<<"$TABLE" ||
+        fail "$TABLE"
+    expect_rc 0 libvirt destroy 'second one'
+    guard_status
+    expect_json '[g["domain"] for g in d]' '["d"]'
+}
+
 run_tests "$@"
