@@ -3,9 +3,9 @@
  * The libvirt qemu hook: DOMAIN OPERATION SUBOPERATION EXTRA, the domain's XML on standard input.
  *
  * libvirt holds the domain's job while it waits for this program, so nothing here calls libvirt,
- * and a deadline of our own ends it. What is written to standard error reaches the person at virsh
- * when the start is refused; standard output stays empty, which leaves the XML of a migration or a
- * restore as it is.
+ * and the work has a deadline (hook-supervise.h). What is written to standard error reaches the
+ * person at virsh when the start is refused; standard output stays empty, which leaves the XML of a
+ * migration or a restore as it is.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -18,18 +18,15 @@
 #include "common/ops/domain-images.h"
 #include "common/ops/operations.h"
 #include "common/ops/policy-file.h"
+#include "libvirt-hooks/guard/log.h"
 #include "libvirt-hooks/hook-decide.h"
 #include "libvirt-hooks/hook-environment.h"
 #include "libvirt-hooks/hook-guard.h"
+#include "libvirt-hooks/hook-supervise.h"
 
-#define DEADLINE_SECONDS 5
-
-/* Whatever takes so long must not keep machines from starting. */
-static void
-give_up(int signal_number)
-{
-    _exit(0);
-}
+/* Less than a person's patience; for the guard more, because without it a start may be refused. */
+#define DEADLINE_SECONDS 2
+#define GUARD_DEADLINE_SECONDS 5
 
 /* All of standard input, read to its end even when it is more than anyone would parse. */
 static GString *
@@ -53,18 +50,21 @@ static void G_GNUC_PRINTF(2, 3) log_line(const char *domain, const char *format,
     g_autofree char *message = g_strdup_vprintf(format, args);
     va_end(args);
     snapset_format_disarm(message);
-    syslog(LOG_WARNING, "domain %s: %s", domain, message);
+    snapset_log_line("snapshot-set-hook", LOG_WARNING, "domain %s: %s", domain, message);
 }
 
-/* Finish or undo what a crash of an offline operation left of these images. */
 static void
-recover(const char *domain, const SnapsetDomain *disks, SnapsetReport *report)
+log_lines(const char *domain, GPtrArray *lines, const char *consequence)
 {
-    g_autoptr(GPtrArray) sources =
-        g_ptr_array_new_with_free_func((GDestroyNotify)snapset_source_free);
-    g_autoptr(GPtrArray) notes = g_ptr_array_new_with_free_func(g_free);
-    g_autoptr(GError) error = NULL;
-    guint count = 0;
+    for (guint i = 0; i < lines->len; i++)
+        log_line(domain, "%s%s", (char *)lines->pdata[i], consequence);
+}
+
+/* The domain's disks as files that an offline operation may have been interrupted on. */
+static GPtrArray *
+sources_of(const SnapsetDomain *disks)
+{
+    GPtrArray *sources = g_ptr_array_new_with_free_func((GDestroyNotify)snapset_source_free);
 
     for (guint i = 0; i < disks->disks->len; i++) {
         const SnapsetDisk *disk = disks->disks->pdata[i];
@@ -75,16 +75,37 @@ recover(const char *domain, const SnapsetDomain *disks, SnapsetReport *report)
         source->path = g_strdup(disk->path);
         g_ptr_array_add(sources, source);
     }
+    return sources;
+}
+
+/*
+ * Finish or undo what a crash of an offline operation left of these images. Disks half-way between
+ * two moments are not started with because that takes long.
+ */
+static void
+recover(const char *domain, const SnapsetDomain *disks, SnapsetReport *report,
+        SnapsetOutcome *outcome)
+{
+    g_autoptr(GPtrArray) sources = sources_of(disks);
+    g_autoptr(GPtrArray) notes = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GError) error = NULL;
+    guint count = 0;
+
+    if (snapset_recover(sources, SNAPSET_RECOVERY_TRY, &count, NULL, NULL, NULL) && count > 0 &&
+        report->verdicts.of[SNAPSET_RULE_OPERATION_PENDING] == SNAPSET_DENY)
+        snapset_outcome_refuse(outcome, "snapshot-set: refused [operation-pending]: recovering an "
+                                        "interrupted operation on these disks takes long\n"
+                                        "hint: qemu-img snapshot-set recover\n");
     gboolean recovered = snapset_recover(sources, 0, &count, NULL, notes, &error);
-    for (guint i = 0; i < notes->len; i++)
-        log_line(domain, "%s", (char *)notes->pdata[i]);
+    snapset_outcome_pass(outcome);
+    log_lines(domain, notes, "");
     if (!recovered)
         snapset_report_add(report, SNAPSET_RULE_OPERATION_PENDING, NULL, NULL,
                            g_strdup("qemu-img snapshot-set recover"), "%s", error->message);
 }
 
-static int
-prepare(const char *name, const SnapsetDomain *domain)
+static void
+prepare(const char *name, const SnapsetDomain *domain, SnapsetOutcome *outcome)
 {
     g_autofree char *complaint = NULL;
     SnapsetPolicy policy = snapset_policy_load(name, &complaint);
@@ -93,20 +114,17 @@ prepare(const char *name, const SnapsetDomain *domain)
 
     if (complaint != NULL)
         log_line(name, "%s", complaint);
-    recover(name, domain, report);
+    recover(name, domain, report, outcome);
     g_autoptr(GPtrArray) images = snapset_domain_images(domain, notes);
-    for (guint i = 0; i < notes->len; i++)
-        log_line(name, "%s", (char *)notes->pdata[i]);
+    log_lines(name, notes, "; it is judged as if it had no snapshots");
     g_autoptr(SnapsetCatalog) catalog = snapset_catalog_new(images);
     g_autoptr(SnapsetDecision) decision =
         snapset_hook_decide(SNAPSET_EVENT_PREPARE, catalog, report);
-    for (guint i = 0; i < decision->log->len; i++)
-        log_line(name, "%s", (char *)decision->log->pdata[i]);
+    log_lines(name, decision->log, "");
     if (decision->refusal != NULL) {
-        fputs(decision->refusal, stderr);
-        log_line(name, "%s", decision->refusal);
+        snapset_outcome_refuse(outcome, "%s", decision->refusal);
+        log_line(name, "%s", g_strdelimit(decision->refusal, "\n", ' '));
     }
-    return decision->exit_code;
 }
 
 /* ---- the guard and the live journal ---- */
@@ -125,28 +143,36 @@ append_event(const char *name, const SnapsetDomain *domain, SnapsetLiveEventKind
         log_line(name, "%s", error->message);
 }
 
-static int
-start(const char *name, const SnapsetDomain *domain)
+static void
+refuse_unguarded(SnapsetOutcome *outcome, const char *why)
+{
+    snapset_outcome_refuse(
+        outcome,
+        "snapshot-set: the machine may not start without its monitor guard: %s\n"
+        "hint: mode=best-effort in the [guard] section of the policy file starts it unguarded\n",
+        why);
+}
+
+/* Until the guard is in place, or known to be dispensable, the start is refused. */
+static void
+start(const char *name, const SnapsetDomain *domain, SnapsetOutcome *outcome)
 {
     g_autofree char *complaint = NULL;
     SnapsetPolicy policy = snapset_policy_load(name, &complaint);
     g_autoptr(GError) error = NULL;
 
+    if (policy.guard_mode != SNAPSET_GUARD_REQUIRED)
+        snapset_outcome_pass(outcome);
     if (policy.guard_mode == SNAPSET_GUARD_OFF)
-        return 0;
+        return;
     if (snapset_hook_insert_guard(domain, &policy, &error)) {
+        snapset_outcome_pass(outcome);
         append_event(name, domain, SNAPSET_LIVE_EVENT_START, "");
-        return 0;
+        return;
     }
     log_line(name, "no guard: %s", error->message);
-    if (policy.guard_mode == SNAPSET_GUARD_BEST_EFFORT)
-        return 0;
-    fprintf(
-        stderr,
-        "snapshot-set: the machine may not start without its monitor guard: %s\n"
-        "hint: mode=best-effort in the [guard] section of the policy file starts it unguarded\n",
-        error->message);
-    return 1;
+    if (policy.guard_mode == SNAPSET_GUARD_REQUIRED)
+        refuse_unguarded(outcome, error->message);
 }
 
 static void
@@ -168,46 +194,56 @@ replay(const char *name, const SnapsetDomain *domain)
         log_line(name, "the records are not up to date yet: %s", error->message);
 }
 
-static int
-run(SnapsetHookEvent event, const char *name, const SnapsetDomain *domain)
+/* An event of a domain's life. */
+typedef struct {
+    SnapsetHookEvent event;
+    const char *name;
+    const GString *xml;
+} Call;
+
+static void
+handle(SnapsetOutcome *outcome, gpointer data)
 {
-    switch (event) {
-    case SNAPSET_EVENT_PREPARE:
-        replay(name, domain);
-        return prepare(name, domain);
-    case SNAPSET_EVENT_START:
-        return start(name, domain);
-    case SNAPSET_EVENT_STARTED:
-        started(name, domain);
-        return 0;
-    case SNAPSET_EVENT_RELEASE:
-        replay(name, domain);
-        return 0;
-    case SNAPSET_EVENT_OTHER:
-        return 0;
+    const Call *call = data;
+    g_autoptr(GError) error = NULL;
+    g_autoptr(SnapsetDomain) domain =
+        snapset_domain_from_xml(call->xml->str, call->xml->len, &error);
+
+    if (domain == NULL) {
+        log_line(call->name, "%s; nothing was judged", error->message);
+        snapset_outcome_pass(outcome);
+        return;
     }
-    return 0;
+    if (call->event == SNAPSET_EVENT_PREPARE || call->event == SNAPSET_EVENT_RELEASE)
+        replay(call->name, domain);
+    if (call->event == SNAPSET_EVENT_PREPARE)
+        prepare(call->name, domain, outcome);
+    else if (call->event == SNAPSET_EVENT_START)
+        start(call->name, domain, outcome);
+    else if (call->event == SNAPSET_EVENT_STARTED)
+        started(call->name, domain);
 }
 
 int
 main(int argc, char **argv)
 {
-    g_autoptr(GError) error = NULL;
-
-    signal(SIGALRM, give_up);
     signal(SIGPIPE, SIG_IGN);
-    alarm(DEADLINE_SECONDS);
     umask(0077);
     g_autoptr(GString) input = read_input();
     SnapsetHookEvent event = argc >= 4 ? snapset_hook_event(argv[2], argv[3]) : SNAPSET_EVENT_OTHER;
     if (event == SNAPSET_EVENT_OTHER)
         return 0;
-    openlog("snapshot-set-hook", LOG_PID, LOG_DAEMON);
     snapset_hook_complete_environment();
-    g_autoptr(SnapsetDomain) domain = snapset_domain_from_xml(input->str, input->len, &error);
-    if (domain == NULL) {
-        log_line(argv[1], "%s; nothing was judged", error->message);
-        return 0;
-    }
-    return run(event, argv[1], domain);
+    Call call = {event, argv[1], input};
+    SnapsetOutcome *outcome = snapset_outcome_new();
+    gboolean is_start = event == SNAPSET_EVENT_START;
+    if (is_start)
+        refuse_unguarded(outcome, "putting it in place took too long, or failed");
+    const char *failure = snapset_supervise(is_start ? GUARD_DEADLINE_SECONDS : DEADLINE_SECONDS,
+                                            handle, outcome, &call);
+    if (failure != NULL)
+        log_line(call.name, "%s: the hook %s, and was given up; the event %s", argv[2], failure,
+                 outcome->exit_code == 0 ? "passes" : "is refused");
+    fputs(outcome->text, stderr);
+    return outcome->exit_code;
 }

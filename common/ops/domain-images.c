@@ -26,8 +26,7 @@ read_disk(const SnapsetDisk *disk, GPtrArray *notes)
             return image;
         }
         g_autofree char *quoted = snapset_format_quoted(name);
-        g_ptr_array_add(notes, g_strdup_printf("%s: %s; it is judged as if it had no snapshots",
-                                               quoted, error->message));
+        g_ptr_array_add(notes, g_strdup_printf("%s: %s", quoted, error->message));
     }
     return snapset_image_new(name, disk->format);
 }

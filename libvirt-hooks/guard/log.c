@@ -11,13 +11,13 @@
 #include <unistd.h>
 
 void
-snapset_guard_log(int priority, const char *format, ...)
+snapset_log_line(const char *program, int priority, const char *format, ...)
 {
     struct sockaddr_un log = {.sun_family = AF_UNIX, .sun_path = _PATH_LOG};
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    char line[1024];
-    int head = snprintf(line, sizeof line, "<%d>snapshot-set-guard[%d]: ", LOG_DAEMON | priority,
-                        (int)getpid());
+    char line[4096];
+    int head =
+        snprintf(line, sizeof line, "<%d>%s[%d]: ", LOG_DAEMON | priority, program, (int)getpid());
     va_list arguments;
 
     va_start(arguments, format);

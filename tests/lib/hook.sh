@@ -2,6 +2,19 @@
 # shellcheck shell=bash
 # Our hook and guard in the libvirtd of libvirt.sh, and domains for them.
 
+# hook_program: what is linked into libvirt's folder: the hook, in $PROGRAMS if that is set. libvirt
+# passes no variables on, but in a sanitized build the hook, the guard and the judge need some.
+hook_program() {
+    local hook=${PROGRAMS:-$BUILD_DIR/libvirt-hooks}/snapshot-set-hook
+    if [ -n "$SANITIZE" ]; then
+        printf '#!/bin/sh\nexport ASAN_OPTIONS=%q UBSAN_OPTIONS=%q\nexec %q "$@"\n' \
+            "$ASAN_OPTIONS" "$UBSAN_OPTIONS" "$hook" >"$TEST_DIR/hook"
+        chmod +x "$TEST_DIR/hook"
+        hook=$TEST_DIR/hook
+    fi
+    printf '%s\n' "$hook"
+}
+
 # install_hook [LINE...]: into the running libvirtd's own /etc, with a policy file of these lines,
 # and have it look again
 install_hook() {
@@ -11,7 +24,7 @@ install_hook() {
             mkdir -p "$folder" && mount -t tmpfs none "$folder" || exit
         done
         ln -s "$1" /etc/libvirt/hooks/qemu.d/50-snapshot-set' \
-        install_hook "$BUILD_DIR/libvirt-hooks/snapshot-set-hook"
+        install_hook "$(hook_program)"
     policy "$@"
     kill -HUP "$(cat "${LIBVIRT_HOME[$LIBVIRT_PID]}/pid")"
     sleep 0.5
