@@ -2,13 +2,15 @@
 /*
  * The judge: one short-lived process for each watched monitor command.
  *
- *     snapshot-set-judge judge  --domain NAME   the command on standard input; answers "allow" or
- *                                               "deny TEXT" on standard output
+ *     snapshot-set-judge judge  --domain NAME   the command on standard input; answers "allow",
+ *                                               "deny TEXT" or, when it cannot judge,
+ *                                               "unable TEXT" on standard output
  *     snapshot-set-judge record --domain NAME   the same; once QEMU has carried it out, which its
  *                                               reply on descriptor 3 tells, writes it into the
  *                                               domain's journal
  *
- * Anything but an answer and status 0 means that it could not judge; the guard's policy decides.
+ * Anything but an answer and status 0 also means that it could not judge; the guard's policy
+ * decides then.
  */
 #include <stdio.h>
 #include <string.h>
@@ -21,6 +23,7 @@
 #include "common/io/qmp-request.h"
 #include "common/ops/domain-images.h"
 #include "common/ops/policy-file.h"
+#include "libvirt-hooks/guard/log.h"
 
 /* As much of a command as the relay ever holds. */
 #define COMMAND_MAX (64 * 1024)
@@ -39,9 +42,28 @@ read_command(void)
     return command;
 }
 
-/* One line of ASCII: the reasons first, what to do last. */
-static void
-print_refusal(const SnapsetReport *report)
+/* One line of ASCII. */
+static int
+answer(const char *verdict, const char *text)
+{
+    g_autofree char *line = g_strdup(text);
+
+    snapset_format_disarm(line);
+    g_autofree char *ascii = g_str_to_ascii(line, "C");
+    printf("%s %s\n", verdict, ascii);
+    return fflush(stdout) == 0 ? 0 : 1;
+}
+
+static int
+allow(void)
+{
+    printf("allow\n");
+    return fflush(stdout) == 0 ? 0 : 1;
+}
+
+/* The reasons first, what to do last. */
+static int
+deny(const SnapsetReport *report)
 {
     g_autoptr(GString) text = g_string_new(NULL);
 
@@ -54,35 +76,27 @@ print_refusal(const SnapsetReport *report)
                                violation->hint != NULL ? "; hint: " : "",
                                violation->hint != NULL ? violation->hint : "");
     }
-    snapset_format_disarm(text->str);
-    g_autofree char *ascii = g_str_to_ascii(text->str, "C");
-    printf("deny %s\n", ascii);
+    return answer("deny", text->str);
 }
 
-static int
-judge(const char *name, const SnapsetDomain *domain, const SnapsetLiveRequest *request)
+static void G_GNUC_PRINTF(2, 3) log_line(const char *domain, const char *format, ...)
 {
-    g_autofree char *complaint = NULL;
-    SnapsetPolicy policy = snapset_policy_load(name, &complaint);
-    g_autoptr(SnapsetReport) report = snapset_report_new(&policy.verdicts);
-    g_autoptr(GPtrArray) notes = g_ptr_array_new_with_free_func(g_free);
-    g_autoptr(GPtrArray) images = snapset_domain_images(domain, notes);
-    g_autoptr(SnapsetCatalog) catalog = snapset_catalog_new(images);
+    va_list args;
+    va_start(args, format);
+    g_autofree char *message = g_strdup_vprintf(format, args);
+    va_end(args);
+    snapset_format_disarm(message);
+    snapset_log_line("snapshot-set-judge", LOG_WARNING, "domain %s: %s", domain, message);
+}
 
-    if (complaint != NULL)
-        syslog(LOG_WARNING, "%s", complaint);
-    snapset_rules_live(catalog, domain, request, report);
+static void
+log_violations(const char *name, const SnapsetReport *report)
+{
     for (guint i = 0; i < report->violations->len; i++) {
         const SnapsetViolation *violation = report->violations->pdata[i];
-        syslog(LOG_WARNING, "domain %s: %s [%s]: %s", name,
-               violation->verdict == SNAPSET_DENY ? "refused" : "warning",
-               snapset_rule_name(violation->rule), violation->message);
+        log_line(name, "%s [%s]: %s", violation->verdict == SNAPSET_DENY ? "refused" : "warning",
+                 snapset_rule_name(violation->rule), violation->message);
     }
-    if (snapset_report_is_denied(report))
-        print_refusal(report);
-    else
-        printf("allow\n");
-    return fflush(stdout) == 0 ? 0 : 1;
 }
 
 /* Wait for QEMU's reply; FALSE: it ends without one, so the command was not carried out. */
@@ -127,23 +141,74 @@ newest_tag(GPtrArray *images)
     return newest != NULL ? newest->tag : "";
 }
 
+/* What is recorded once @request has been carried out; NULL: nothing. */
+static SnapsetLiveEvent *
+event_of(const SnapsetLiveRequest *request, GPtrArray *images)
+{
+    const char *tag = request->tag;
+
+    if (request->kind == SNAPSET_LIVE_NONE || request->kind == SNAPSET_LIVE_EXTERNAL)
+        return NULL;
+    if (tag == NULL)
+        tag = request->kind == SNAPSET_LIVE_CREATE ? newest_tag(images) : "";
+    return snapset_domain_event(event_kind(request->kind), tag, images);
+}
+
+static const char *
+journal_of(const SnapsetDomain *domain)
+{
+    return domain->uuid != NULL ? domain->uuid : "";
+}
+
+/*
+ * Whether what is recorded afterwards can be. The lineage needs no record of a deletion, which may
+ * be what makes space again.
+ */
+static gboolean
+reserve(const SnapsetDomain *domain, const SnapsetLiveRequest *request, GPtrArray *images,
+        GError **error)
+{
+    g_autoptr(SnapsetLiveEvent) event = event_of(request, images);
+
+    return event == NULL || request->kind == SNAPSET_LIVE_DELETE ||
+           snapset_live_journal_reserve(journal_of(domain), event, error);
+}
+
+static int
+judge(const char *name, const SnapsetDomain *domain, const SnapsetLiveRequest *request)
+{
+    g_autofree char *complaint = NULL;
+    SnapsetPolicy policy = snapset_policy_load(name, &complaint);
+    g_autoptr(SnapsetReport) report = snapset_report_new(&policy.verdicts);
+    g_autoptr(GPtrArray) unread = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GPtrArray) images = snapset_domain_images(domain, unread);
+    g_autoptr(SnapsetCatalog) catalog = snapset_catalog_new(images);
+    g_autoptr(GError) error = NULL;
+
+    if (complaint != NULL)
+        log_line(name, "%s", complaint);
+    snapset_rules_live(catalog, domain, request, report);
+    log_violations(name, report);
+    if (snapset_report_is_denied(report))
+        return deny(report);
+    if (unread->len > 0)
+        return answer("unable", unread->pdata[0]);
+    if (!reserve(domain, request, images, &error))
+        return answer("unable", error->message);
+    return allow();
+}
+
 static int
 record(const char *name, const SnapsetDomain *domain, const SnapsetLiveRequest *request)
 {
-    g_autoptr(GPtrArray) notes = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GPtrArray) unread = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GPtrArray) images = snapset_domain_images(domain, unread);
+    g_autoptr(SnapsetLiveEvent) event = event_of(request, images);
     g_autoptr(GError) error = NULL;
 
-    if (request->kind == SNAPSET_LIVE_NONE || request->kind == SNAPSET_LIVE_EXTERNAL)
+    if (event == NULL || snapset_live_journal_append(journal_of(domain), event, &error))
         return 0;
-    g_autoptr(GPtrArray) images = snapset_domain_images(domain, notes);
-    const char *tag = request->tag;
-    if (tag == NULL)
-        tag = request->kind == SNAPSET_LIVE_CREATE ? newest_tag(images) : "";
-    g_autoptr(SnapsetLiveEvent) event =
-        snapset_domain_event(event_kind(request->kind), tag, images);
-    if (snapset_live_journal_append(domain->uuid != NULL ? domain->uuid : "", event, &error))
-        return 0;
-    syslog(LOG_ERR, "domain %s: %s", name, error->message);
+    log_line(name, "%s", error->message);
     return 1;
 }
 
@@ -153,27 +218,25 @@ main(int argc, char **argv)
     g_autoptr(GError) error = NULL;
 
     umask(0077);
-    openlog("snapshot-set-judge", LOG_PID, LOG_DAEMON);
     if (argc != 4 || strcmp(argv[2], "--domain") != 0 ||
         (strcmp(argv[1], "judge") != 0 && strcmp(argv[1], "record") != 0)) {
         fputs("usage: snapshot-set-judge judge|record --domain NAME\n", stderr);
         return 1;
     }
+    gboolean is_judge = strcmp(argv[1], "judge") == 0;
     g_autoptr(GString) command = read_command();
     g_autoptr(SnapsetLiveRequest) request =
         snapset_qmp_request_parse(command->str, command->len, &error);
-    gboolean is_judge = strcmp(argv[1], "judge") == 0;
-    if (request == NULL && is_judge) {
-        printf("deny the command cannot be judged: %s\n", error->message);
-        return fflush(stdout) == 0 ? 0 : 1;
-    }
     if (!is_judge && !was_carried_out())
         return 0;
     g_autoptr(SnapsetDomain) domain =
         request != NULL ? snapset_domain_running(argv[3], &error) : NULL;
-    if (domain == NULL) {
-        syslog(LOG_ERR, "domain %s: %s", argv[3], error->message);
+
+    if (domain != NULL)
+        return is_judge ? judge(argv[3], domain, request) : record(argv[3], domain, request);
+    log_line(argv[3], "%s", error->message);
+    if (!is_judge)
         return 1;
-    }
-    return is_judge ? judge(argv[3], domain, request) : record(argv[3], domain, request);
+    /* what is no command to us may still be one to QEMU */
+    return answer(request != NULL ? "unable" : "deny", error->message);
 }

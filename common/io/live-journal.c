@@ -12,6 +12,9 @@
 #define IMAGE_TYPE "(aytayb)"
 #define EVENT_TYPE "(sayxa" IMAGE_TYPE ")"
 
+/* For what is not known yet when space is reserved, such as a tag that QEMU will choose. */
+#define SPARE 4096
+
 static const char *const kind_names[] = {"start", "create", "load", "delete"};
 G_STATIC_ASSERT(G_N_ELEMENTS(kind_names) == SNAPSET_LIVE_EVENT_DELETE + 1);
 
@@ -148,20 +151,55 @@ journal_path(const char *domain, gboolean create, GError **error)
     return g_build_filename(folder, file, NULL);
 }
 
-gboolean
-snapset_live_journal_append(const char *domain, const SnapsetLiveEvent *event, GError **error)
+/* The line of an event. Its break goes first: it also ends a line that a crash cut short. */
+static char *
+line_of(const SnapsetLiveEvent *event)
+{
+    g_autofree char *text = encode(event);
+    return g_strconcat("\n", text, NULL);
+}
+
+/* Open for appending; -1: failed. */
+static int
+open_journal(const char *domain, char **ret_path, GError **error)
 {
     g_autofree char *path = journal_path(domain, TRUE, error);
     if (path == NULL)
-        return FALSE;
-    g_autofree char *text = encode(event);
-    /* The line break goes first: it also ends a line that a crash cut short. */
-    g_autofree char *line = g_strdup_printf("\n%s", text);
-    gsize size = strlen(line);
-    g_auto(SnapsetFd) fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        return -1;
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
     if (fd < 0)
-        return snapset_throw_errno(error, errno, "cannot open '%s'", path);
+        snapset_throw_errno(error, errno, "cannot open '%s'", path);
+    *ret_path = g_steal_pointer(&path);
+    return fd;
+}
+
+gboolean
+snapset_live_journal_reserve(const char *domain, const SnapsetLiveEvent *event, GError **error)
+{
+    g_autofree char *path = NULL;
+    g_auto(SnapsetFd) fd = open_journal(domain, &path, error);
+    g_autofree char *line = line_of(event);
+    SnapsetFileStatus status;
+
+    if (fd < 0 || !snapset_file_status(fd, &status, error))
+        return FALSE;
+    if (fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)status.size, (off_t)strlen(line) + SPARE) == 0 ||
+        errno == EOPNOTSUPP || errno == ENOSYS) /* not every file system can tell */
+        return TRUE;
+    return snapset_throw_errno(error, errno, "no space for '%s'", path);
+}
+
+gboolean
+snapset_live_journal_append(const char *domain, const SnapsetLiveEvent *event, GError **error)
+{
+    g_autofree char *path = NULL;
+    g_auto(SnapsetFd) fd = open_journal(domain, &path, error);
+    g_autofree char *line = line_of(event);
+    gsize size = strlen(line);
+
+    if (fd < 0)
+        return FALSE;
     gssize put = write(fd, line, size);
     if (put < 0)
         return snapset_throw_errno(error, errno, "cannot write '%s'", path);

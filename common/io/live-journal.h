@@ -40,6 +40,13 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(SnapsetLiveEvent, snapset_live_event_free)
 void snapset_live_event_add_image(SnapsetLiveEvent *event, const char *path, guint64 inode,
                                   const SnapsetUuid *entry, gboolean sealed);
 
+/*
+ * Make sure, as far as that is possible, that @event, or one like it, can be appended later: there
+ * is space for it, and it may be written.
+ */
+gboolean snapset_live_journal_reserve(const char *domain, const SnapsetLiveEvent *event,
+                                      GError **error);
+
 /* Append to the journal of @domain (a UUID as text); on disk when TRUE is returned. */
 gboolean snapset_live_journal_append(const char *domain, const SnapsetLiveEvent *event,
                                      GError **error);

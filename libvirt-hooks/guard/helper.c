@@ -162,6 +162,14 @@ open_pipe(int *ret_ours, int *ret_child, bool child_reads)
     return *ret_child >= 0;
 }
 
+/* Those that were ended, and have died since. */
+static void
+reap_stopped(void)
+{
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        continue;
+}
+
 bool
 snapset_helper_start(SnapsetHelper *helper, const SnapsetHelperSetup *setup, const char *event,
                      SnapsetSpan command, bool judging)
@@ -169,6 +177,7 @@ snapset_helper_start(SnapsetHelper *helper, const SnapsetHelperSetup *setup, con
     Child child = {.setup = setup, .event = event, .relay = getpid(), .reply = -1, .output = -1};
     bool started = false;
 
+    reap_stopped();
     *helper = (SnapsetHelper){.pid_fd = -1,
                               .output_fd = -1,
                               .reply_fd = -1,
@@ -239,6 +248,7 @@ read_output(SnapsetHelper *helper)
     }
 }
 
+/* One that hangs on a disk may not even die: nobody waits for it. */
 void
 snapset_helper_stop(SnapsetHelper *helper)
 {
@@ -246,7 +256,6 @@ snapset_helper_stop(SnapsetHelper *helper)
         return;
     kill(-helper->pid, SIGKILL);
     kill(helper->pid, SIGKILL);
-    waitpid(helper->pid, NULL, 0);
     forget(helper);
 }
 
@@ -257,11 +266,22 @@ fail(SnapsetHelper *helper, const char *why)
     return SNAPSET_HELPER_FAILED;
 }
 
+/* Whether the answer is @word and a text; the text is then all that is left of it. */
+static bool
+take_text(SnapsetHelper *helper, const char *word)
+{
+    size_t length = strlen(word);
+
+    if (strncmp(helper->output, word, length) != 0 || helper->output[length] == '\0')
+        return false;
+    memmove(helper->output, helper->output + length, strlen(helper->output + length) + 1);
+    return true;
+}
+
 /* The judge's words: one line, and nothing else. */
 static SnapsetHelperResult
 read_verdict(SnapsetHelper *helper)
 {
-    static const char deny[] = "deny ";
     char *end = memchr(helper->output, '\n', helper->length);
 
     if (!end || end + 1 != helper->output + helper->length)
@@ -269,10 +289,11 @@ read_verdict(SnapsetHelper *helper)
     *end = '\0';
     if (strcmp(helper->output, "allow") == 0)
         return SNAPSET_HELPER_ALLOWED;
-    if (strncmp(helper->output, deny, strlen(deny)) != 0 || strlen(helper->output) == strlen(deny))
-        return fail(helper, "it answered neither allow nor deny");
-    memmove(helper->output, helper->output + strlen(deny), end - helper->output - strlen(deny) + 1);
-    return SNAPSET_HELPER_DENIED;
+    if (take_text(helper, "deny "))
+        return SNAPSET_HELPER_DENIED;
+    if (take_text(helper, "unable "))
+        return fail(helper, helper->output);
+    return fail(helper, "it answered neither allow nor deny");
 }
 
 static SnapsetHelperResult

@@ -2,7 +2,8 @@
 /*
  * Running the judge, or the recorder, beside the relay's loop: one at a time, for a limited time.
  *
- *     PROGRAM judge --domain NAME    command on 0; "allow\n" or "deny TEXT\n" on 1; exit 0
+ *     PROGRAM judge --domain NAME    command on 0; "allow\n", "deny TEXT\n" or, when it cannot
+ *                                    judge, "unable TEXT\n" on 1; exit 0
  *     PROGRAM record --domain NAME   command on 0; once QEMU has carried it out, its reply on 3
  *                                    (an empty line: it was too long); exit 0
  *
@@ -65,7 +66,7 @@ int snapset_helper_poll(const SnapsetHelper *helper, struct pollfd *ret_polls);
 /* See how far it is. Anything but RUNNING ends it and is told once. */
 SnapsetHelperResult snapset_helper_check(SnapsetHelper *helper);
 
-/* End it now, whatever it is at. */
+/* End it now, whatever it is at, and do not wait until it has died. */
 void snapset_helper_stop(SnapsetHelper *helper);
 
 /* Milliseconds of the monotonic clock. */

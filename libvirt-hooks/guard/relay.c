@@ -33,6 +33,18 @@ now(const SnapsetRelay *relay)
  */
 
 static void
+refuse_unjudged(SnapsetRelay *relay)
+{
+    char reason[SNAPSET_REASON];
+
+    snprintf(reason, sizeof reason,
+             "the judge of snapshot commands failed: %.2000s; without its word none is allowed "
+             "(on-judge-failure=deny)",
+             relay->helper.failure);
+    snapset_client_deny(relay, reason);
+}
+
+static void
 judged(SnapsetRelay *relay, SnapsetHelperResult result)
 {
     const SnapsetRelaySetup *setup = relay->setup;
@@ -46,8 +58,7 @@ judged(SnapsetRelay *relay, SnapsetHelperResult result)
     else if (result == SNAPSET_HELPER_ALLOWED || setup->allow_on_failure)
         snapset_client_allow(relay);
     else
-        snapset_client_deny(relay, "the judge of snapshot commands did not answer, and without it "
-                                   "none is allowed (on-judge-failure=deny)");
+        refuse_unjudged(relay);
 }
 
 static void
