@@ -3,7 +3,8 @@
 # A libvirtd for one test; to be read in after harness.sh. It sees folders of its own in place of
 # libvirt's, in a mount namespace, so that whatever runs on the host is left alone.
 
-LIBVIRT_FOLDERS=(/etc/libvirt /var/lib/libvirt /var/cache/libvirt /var/log/libvirt /run/libvirt)
+LIBVIRT_FOLDERS=(/etc/libvirt /var/lib/libvirt /var/log/libvirt /run/libvirt)
+LIBVIRT_CACHE=$BUILD_DIR/tests/libvirt-cache # what QEMU can do takes libvirtd a second to find out
 declare -A LIBVIRT_HOME=() # by LIBVIRT_PID, the folder with its files: pid, log
 
 # start_libvirt [FOLDER]: start one and wait until it answers; it is stopped at the end of the test.
@@ -14,7 +15,8 @@ start_libvirt() {
     local folder=${1:-$TEST_DIR/libvirt}
     requires libvirtd virsh unshare nsenter tini hostname
     unshare --mount --uts true 2>/dev/null || skip 'cannot make a mount namespace'
-    mkdir "$folder"
+    mkdir -p "$folder" "$LIBVIRT_CACHE"
+    choose_drivers "$folder/drivers"
     cat >"$folder/qemu.conf" <<'EOT'
 security_driver = "none"
 user = "root"
@@ -26,18 +28,29 @@ EOT
     printf '%s\n' 'auth_unix_rw = "none"' "host_uuid = \"$(cat /proc/sys/kernel/random/uuid)\"" \
         >"$folder/libvirtd.conf"
     # no domain migrates to a host of the same name; a name with a dot is not looked up
-    unshare --mount --uts bash -c '
-        for folder in "${@:2}"; do
+    LIBVIRT_DRIVER_DIR=$folder/drivers unshare --mount --uts bash -c '
+        for folder in "${@:3}"; do
             mkdir -p "$folder" && mount -t tmpfs none "$folder" || exit
         done
+        mkdir -p /var/cache/libvirt && mount --bind "$2" /var/cache/libvirt || exit
         cp "$1"/*.conf /etc/libvirt/
         hostname "${1##*/}.example"
         exec tini -s -g -- bash -c "while libvirtd --pid-file \"\$1/pid\"; do :; done" libvirtd "$1"' \
-        start_libvirt "$folder" "${LIBVIRT_FOLDERS[@]}" >"$folder/log" 2>&1 &
+        start_libvirt "$folder" "$LIBVIRT_CACHE" "${LIBVIRT_FOLDERS[@]}" >"$folder/log" 2>&1 &
     LIBVIRT_PID=$!
     LIBVIRT_HOME[$LIBVIRT_PID]=$folder
     cleanup_fn stop_libvirt "$LIBVIRT_PID"
     await_libvirt
+}
+
+# choose_drivers FOLDER: a new folder for LIBVIRT_DRIVER_DIR, without the nodedev driver: libvirtd 11
+# often waits half a minute for a thread of it before it ends
+choose_drivers() {
+    local driver
+    mkdir "$1"
+    for driver in /usr/lib*/{,*/}libvirt/connection-driver/*.so; do
+        [[ ! -f $driver || $driver = *_nodedev.so ]] || ln -s "$driver" "$1"
+    done
 }
 
 # restart_libvirt: end the daemon; another one takes its place, and the guests run on

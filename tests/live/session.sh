@@ -5,6 +5,8 @@
 . "$(dirname "$0")/../lib/harness.sh"
 # shellcheck source=../lib/images.sh
 . "$(dirname "$0")/../lib/images.sh"
+# shellcheck source=../lib/libvirt.sh
+. "$(dirname "$0")/../lib/libvirt.sh"
 # shellcheck source=../lib/hook.sh
 . "$(dirname "$0")/../lib/hook.sh"
 requires qemu-img qemu-system-x86_64 libvirtd virsh unshare nsenter setpriv
@@ -18,6 +20,7 @@ new_session() {
     # it may have been built where others have no access
     cp "$SNAPSHOT_SET" "$BUILD_DIR"/libvirt-hooks/snapshot-set-{hook,judge} \
         "$BUILD_DIR/libvirt-hooks/guard/snapshot-set-guard" ../programs
+    choose_drivers ../drivers
     chown 65534:65534 . ../home
     chmod 755 .. .
     unshare --mount bash -c '
@@ -35,7 +38,8 @@ new_session() {
 as_user() {
     nsenter --target "$SESSION_PID" --mount --wd="$PWD" \
         setpriv --reuid 65534 --regid 65534 --clear-groups \
-        env -i PATH="$PATH" HOME="$TEST_DIR/home" LIBVIRT_AUTOSTART=0 "${USER_ENVIRONMENT[@]}" "$@"
+        env -i PATH="$PATH" HOME="$TEST_DIR/home" LIBVIRT_AUTOSTART=0 \
+        LIBVIRT_DRIVER_DIR="$TEST_DIR/drivers" "${USER_ENVIRONMENT[@]}" "$@"
 }
 
 # start_daemon: the user's libvirtd, until it answers
