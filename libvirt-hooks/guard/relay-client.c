@@ -345,7 +345,7 @@ snapset_client_allow(SnapsetRelay *relay)
     } else if (slot == SNAPSET_JOBS) {
         refuse(relay, state, "too many snapshot jobs at once");
     } else if (flags & SNAPSET_WATCH_JOB && !job_id(command, relay->region->job_ids[slot])) {
-        refuse(relay, state, "this command needs a job-id of at most 127 ASCII characters");
+        refuse(relay, state, "this command needs a job-id of at most 511 ASCII characters");
     } else {
         memcpy(relay->region->commands[slot], command.at, command.length);
         state->jobs[slot].state = SNAPSET_JOB_STARTING;

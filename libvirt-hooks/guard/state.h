@@ -34,7 +34,7 @@ enum {
     SNAPSET_HOLD = 64 * 1024,    /* longest command judged, longest reply recorded */
     SNAPSET_FDS = 16,            /* with one command; as many as QEMU takes */
     SNAPSET_JOBS = 4,            /* snapshot jobs at once */
-    SNAPSET_JOB_ID = 128,        /* longest name of one */
+    SNAPSET_JOB_ID = 512,        /* longest name of one; libvirt makes it of the 255 of a tag */
     SNAPSET_ID = 4096,           /* longest "id" echoed in a refusal */
     SNAPSET_REASON = 4096,       /* longest reason given for a refusal */
     SNAPSET_LINE_END_WAIT = 100, /* ms that a refusal waits for the line end of its command */

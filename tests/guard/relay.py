@@ -347,7 +347,7 @@ def jobs():
         qemu.send(line)
         equal(client.line(), line)
 
-    for job_id in ("x" * 128, "a\\u0000b", "\\u00e4"):
+    for job_id in ("x" * 512, "a\\u0000b", "\\u00e4"):
         client.send('{"execute": "snapshot-save", "arguments": {"job-id": "%s"}}\r\n' % job_id)
         assert b"needs a job-id" in client.line()
     command = start("j1")

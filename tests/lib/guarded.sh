@@ -63,9 +63,7 @@ expect_logged() {
 
 # sends_hmp: whether this libvirt takes snapshots by human monitor commands
 sends_hmp() {
-    local version
-    version=$(libvirt version | sed -n 's/^Using library: libvirt //p')
-    [ "$(printf '%s\n10.9.0\n' "$version" | sort -V | head -n 1)" != 10.9.0 ]
+    [ "$(libvirtd --version | sed 's/.* /10.9.0\n/' | sort -V | head -n 1)" != 10.9.0 ]
 }
 
 # nodes: QEMU's names of the guest's disks, one a line, in the order of the disks
