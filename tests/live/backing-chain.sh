@@ -86,7 +86,7 @@ test_longest_backing_names() {
 full() {
     local index
     for index in {1..6}; do
-        ss create -q --description "$(printf 'x%.0s' {1..1000})" "full-$index" "$1"
+        ss create -q --description "$(printf 'x%.0s' {1..1000})" "$1-$index" "$1"
     done
 }
 
@@ -105,7 +105,7 @@ $PWD/base"
 $PWD/middle
 $PWD/base"
     # and the machine leaves the record as it was
-    expect_equal "$(snapshot_json identity full-3 top)" recorded
+    expect_equal "$(snapshot_json identity top-3 top)" recorded
     expect_clean top middle
 }
 
