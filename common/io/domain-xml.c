@@ -52,18 +52,30 @@ is_writable_disk(xmlNode *disk)
     return child(disk, "readonly") == NULL && child(disk, "transient") == NULL;
 }
 
-/* The status file's <privateData><nodenames><nodename type='format' name='...'/>. */
+/* The status file's <privateData><nodenames><nodename type='...' name='...'/>. */
 static char *
-format_node(xmlNode *source)
+node_name(xmlNode *source, const char *type)
 {
     xmlNode *names = child(child(source, "privateData"), "nodenames");
 
     for (xmlNode *node = names != NULL ? names->children : NULL; node != NULL; node = node->next) {
-        g_autofree char *type = node->type == XML_ELEMENT_NODE ? attribute(node, "type") : NULL;
-        if (type != NULL && strcmp(type, "format") == 0)
+        g_autofree char *own = node->type == XML_ELEMENT_NODE ? attribute(node, "type") : NULL;
+        if (g_strcmp0(own, type) == 0)
             return attribute(node, "name");
     }
     return NULL;
+}
+
+/* The node that snapshot commands are about: libvirt 11 gives a raw disk none of its format. */
+static char *
+top_node(xmlNode *source)
+{
+    static const char *const types[] = {"format", "slice-storage", "storage"};
+    char *name = NULL;
+
+    for (gsize i = 0; name == NULL && i < G_N_ELEMENTS(types); i++)
+        name = node_name(source, types[i]);
+    return name;
 }
 
 static void
@@ -81,7 +93,7 @@ add_disk(SnapsetDomain *domain, xmlNode *disk)
         path = attribute(source, "dev");
     SnapsetDisk *added = snapset_domain_add_disk(domain, target != NULL ? target : "?",
                                                  format != NULL ? format : "raw", path);
-    added->node = format_node(source);
+    added->node = top_node(source);
 }
 
 /* Since libvirt 10.9 a snapshot of a running machine takes its variables along, if qcow2. */

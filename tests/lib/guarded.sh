@@ -134,3 +134,18 @@ good_snapshot() {
     expect_equal "$(libvirt domstate d)" running 'the guest'
     settle
 }
+
+# expect_tree_of_virsh FILE...: what these images record is what virsh draws
+expect_tree_of_virsh() {
+    expect_equal "$(drawn "$@" | sed 's/ current$//' | levels 2)" \
+        "$(libvirt snapshot-list d --tree | levels 4)" 'our tree, beside that of virsh'
+    expect_equal "$(libvirt snapshot-current d --name)" \
+        "$(drawn "$@" | sed -nE 's/.*[^[:alnum:]](\w+) current$/\1/p; s/^(\w+) current$/\1/p')" \
+        'the current snapshot of virsh'
+}
+
+# levels WIDTH: a drawn tree as "LEVEL NAME" lines; each level is WIDTH columns further in
+levels() {
+    sed -E 's/[^[:alnum:] ]/ /g; /^ *$/d' |
+        awk -v width="$1" '{ print int((match($0, /[^ ]/) - 1) / width), $1 }'
+}

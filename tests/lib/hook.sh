@@ -36,9 +36,9 @@ policy() {
         nsenter --target "$LIBVIRT_PID" --mount --root tee /etc/snapshot-set/policy.conf >/dev/null
 }
 
-# define NAME FILE...: a domain with these disks
+# define NAME FILE...: a domain with these disks; a FILE is raw if its name ends so, otherwise qcow2
 define() {
-    local name=$1 file letter=97
+    local name=$1 file format letter=97
     shift
     {
         cat <<EOT
@@ -47,7 +47,8 @@ define() {
 <emulator>$(command -v qemu-system-x86_64)</emulator><memballoon model='none'/>
 EOT
         for file; do
-            printf "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/>"
+            [[ $file == *.raw ]] && format=raw || format=qcow2
+            printf "<disk type='file' device='disk'><driver name='qemu' type='$format'/>"
             printf "<source file='%s'/><target dev='vd%b' bus='virtio'/></disk>\n" \
                 "$file" "\\x$(printf '%x' "$letter")"
             letter=$((letter + 1))
