@@ -49,8 +49,9 @@ static void G_GNUC_PRINTF(2, 3) log_line(const char *domain, const char *format,
     va_start(args, format);
     g_autofree char *message = g_strdup_vprintf(format, args);
     va_end(args);
-    snapset_format_disarm(message);
-    snapset_log_line("snapshot-set-hook", LOG_WARNING, "domain %s: %s", domain, message);
+    g_autofree char *line = g_strdup_printf("domain %s: %s", domain, message);
+    snapset_format_disarm(line);
+    snapset_log_line("snapshot-set-hook", LOG_WARNING, "%s", line);
 }
 
 static void

@@ -27,19 +27,25 @@ child(xmlNode *parent, const char *name)
     return NULL;
 }
 
-/* An attribute as a string to be freed; NULL: none. */
+static char *
+unless_empty(XmlString value)
+{
+    return value != NULL && *value != '\0' ? g_strdup((const char *)value) : NULL;
+}
+
+/* An attribute, or what stands between the tags, as a string to be freed; NULL: nothing. */
 static char *
 attribute(xmlNode *node, const char *name)
 {
     g_auto(XmlString) value = node != NULL ? xmlGetProp(node, (const xmlChar *)name) : NULL;
-    return g_strdup((const char *)value);
+    return unless_empty(value);
 }
 
 static char *
 content(xmlNode *node)
 {
     g_auto(XmlString) value = node != NULL ? xmlNodeGetContent(node) : NULL;
-    return g_strdup((const char *)value);
+    return unless_empty(value);
 }
 
 static gboolean
