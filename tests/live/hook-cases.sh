@@ -424,30 +424,39 @@ test_many_snapshots() {
 
 # Any file name is judged, written about on one line, and has its journal replayed.
 test_names_of_files() {
-    local name long
+    local name index long paths=()
     new_host
     printf -v long '%0250d' 0
-    for name in -b --help 'a b' "it's" '"quoted"' 'a&b<c>' $'new\nline' $'tab\there' 'ä ☃' 'json:{"driver":"raw"}' \
-        nbd:localhost:1 file:b 'a,b=c' '$(touch oops)' '`touch oops`' 'back\slash' '%s%n' '*?[' $'\x7f' "$long"; do
-        rm -f a ./b
-        stand_apart a ./b
-        mv ./b "./$name"
-        domain "$PWD/a" "$PWD/$name"
-        clear_log
-        expect_prepare_refused current-mismatch
-        expect_equal "$(wc -l <<<"$ERR")" 3 'lines that the person reads: reason, hint, what is changed'
-        ss accept -q a "./$name"
-        expect_silent prepare
-        # as if a guest took a snapshot, and ended
-        clear_log
-        real snapshot -c three a
-        real snapshot -c three "$PWD/$name"
-        record 'savevm three'
-        expect_silent hook d release end - <d.xml
-        refute_log 'domain d'
-        expect_equal "$(identity_of three a "./$name" | wc -l)" 1 'snapshots called three'
-        rm -f "./$name"
+    local names=(-b --help 'a b' "it's" '"quoted"' 'a&b<c>' $'new\nline' $'tab\there' 'ä ☃' $'\x7f' "$long"
+        'json:{"driver":"raw"}' nbd:localhost:1 file:b 'a,b=c' '$(touch oops)' '`touch oops`' 'back\slash'
+        '%s%n' '*?[')
+    names=("${names[@]/#/./}")
+    for index in "${!names[@]}"; do
+        new_images "$index"
     done
+    ss create -q one [0-9]*
+    ss create -q two [0-9]*
+    "$QEMU_IMG" snapshot -a one 6
+    for index in "${!names[@]}"; do
+        mv "$index" "${names[index]}"
+        paths+=("$PWD/${names[index]#./}")
+    done
+    domain "${paths[@]}"
+    expect_prepare_refused current-mismatch
+    expect_equal "$(wc -l <<<"$ERR")" 3 'lines that the person reads: reason, hint, what is changed'
+    expect_err "at different points: .*/new\\\\nline at 'one'"
+    refute_log 'judged as if'
+    ss accept -q "${names[@]}"
+    expect_silent prepare
+    # as if a guest took a snapshot, and ended
+    for name in "${paths[@]}"; do
+        real snapshot -c three "$name"
+    done
+    clear_log
+    record 'savevm three'
+    expect_silent hook d release end - <d.xml
+    refute_log 'domain d'
+    expect_equal "$(identity_of three "${names[@]}" | wc -l)" 1 'snapshots called three'
     [ ! -e oops ] || fail 'a name was executed'
 }
 
