@@ -368,6 +368,23 @@ def privileges():
     assert not os.path.exists(guard.path)
 
 
+def not_traceable():
+    """Nobody without CAP_SYS_PTRACE looks into them, not even as the same user: passwords pass here."""
+    if os.geteuid() != 0:
+        return
+    guard = new()
+    client, qemu = guard.greeted()
+    without = ["setpriv", "--bounding-set=-sys_ptrace"]
+    with subprocess.Popen([*without, "sleep", "60"]) as other:
+        wait_for(lambda: status_of(other.pid, "Name") == "sleep", "a process to compare with")
+        pids = {"other": other.pid, "keeper": guard.keeper, "relay": guard.relay()}
+        readable = {name: subprocess.run([*without, "sh", "-c", f": </proc/{pid}/mem"], check=False,
+                                         capture_output=True).returncode == 0 for name, pid in pids.items()}
+        other.kill()
+    equal(readable, {"other": True, "keeper": False, "relay": False})
+    exchange(client, qemu, b'{"execute": "x"}\r\n')
+
+
 def may_lower_oom_score():
     """Takes CAP_SYS_RESOURCE, which a container may lack."""
     return subprocess.run(["sh", "-c", "echo -1000 >/proc/self/oom_score_adj"], check=False,

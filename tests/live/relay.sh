@@ -55,6 +55,7 @@ test_stands_alone() { run_case faults stands_alone; }
 test_place() { run_case faults place; }
 test_status() { run_case faults status; }
 test_privileges() { run_case faults privileges; }
+test_not_traceable() { run_case faults not_traceable; }
 test_oom_score() { run_case faults oom_score; }
 
 test_no_allocation() {
