@@ -44,7 +44,7 @@ def relay_killed():
     guard.kill_relay()
     guard.verdict("sleep 1; echo deny no way")
     client.send(SAVE[30:] + b"\r\n")
-    wait_for(lambda: guard.read("asked"), "the judge")
+    wait_for(lambda: len(guard.read("count")) == 1, "the judge")
     guard.kill_relay()
     guard.verdict("echo deny no way")
     equal(client.line(), ANSWER)
