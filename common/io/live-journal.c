@@ -51,13 +51,13 @@ snapset_live_event_free(SnapsetLiveEvent *event)
 
 void
 snapset_live_event_add_image(SnapsetLiveEvent *event, const char *path, guint64 inode,
-                             const SnapsetUuid *entry, gboolean sealed)
+                             const SnapsetUuid *entry, gboolean certain)
 {
     SnapsetLiveImage *image = g_new0(SnapsetLiveImage, 1);
     image->path = g_strdup(path);
     image->inode = inode;
     image->entry = entry != NULL ? *entry : snapset_uuid_nil;
-    image->sealed = sealed;
+    image->certain = certain;
     g_ptr_array_add(event->images, image);
 }
 
@@ -75,7 +75,7 @@ encode(const SnapsetLiveEvent *event)
                               image->inode,
                               g_variant_new_fixed_array(G_VARIANT_TYPE_BYTE, image->entry.bytes,
                                                         SNAPSET_UUID_SIZE, 1),
-                              image->sealed);
+                              image->certain);
     }
     g_autoptr(GVariant) value = g_variant_ref_sink(g_variant_new(
         "(s@ayx@a" IMAGE_TYPE ")", kind_names[event->kind], g_variant_new_bytestring(event->tag),
@@ -89,17 +89,17 @@ decode_image(SnapsetLiveEvent *event, GVariant *value)
     g_autoptr(GVariant) entry = g_variant_get_child_value(value, 2);
     const char *path = NULL;
     guint64 inode = 0;
-    gboolean sealed = FALSE;
+    gboolean certain = FALSE;
     gsize size = 0;
     const void *bytes = g_variant_get_fixed_array(entry, &size, 1);
     SnapsetUuid uuid = snapset_uuid_nil;
 
     g_variant_get_child(value, 0, "^&ay", &path);
     g_variant_get_child(value, 1, "t", &inode);
-    g_variant_get_child(value, 3, "b", &sealed);
+    g_variant_get_child(value, 3, "b", &certain);
     if (size == SNAPSET_UUID_SIZE)
         memcpy(uuid.bytes, bytes, size);
-    snapset_live_event_add_image(event, path, inode, &uuid, sealed);
+    snapset_live_event_add_image(event, path, inode, &uuid, certain);
 }
 
 static SnapsetLiveEvent *
@@ -147,8 +147,21 @@ journal_path(const char *domain, gboolean create, GError **error)
         snapset_throw_errno(error, errno, "cannot make the state folder '%s'", folder);
         return NULL;
     }
-    g_autofree char *file = g_strconcat(domain, SUFFIX, NULL);
+    char name[SNAPSET_UUID_TEXT_SIZE]; /* one spelling, however the domain's XML has it */
+    snapset_uuid_format(&uuid, name);
+    g_autofree char *file = g_strconcat(name, SUFFIX, NULL);
     return g_build_filename(folder, file, NULL);
+}
+
+/* Have the name of a new file on disk too. */
+static gboolean
+sync_folder(const char *path, GError **error)
+{
+    g_autofree char *folder = g_path_get_dirname(path);
+    g_auto(SnapsetFd) fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    return (fd >= 0 && fsync(fd) == 0) ||
+           snapset_throw_errno(error, errno, "cannot write '%s' to disk", folder);
 }
 
 /* The line of an event. Its break goes first: it also ends a line that a crash cut short. */
@@ -207,7 +220,8 @@ snapset_live_journal_append(const char *domain, const SnapsetLiveEvent *event, G
         return snapset_throw(error, SNAPSET_ERROR_FAILED, "no space for '%s'", path);
     if (fsync(fd) < 0)
         return snapset_throw_errno(error, errno, "cannot write '%s' to disk", path);
-    return TRUE;
+    gboolean is_new = lseek(fd, 0, SEEK_CUR) == put;
+    return !is_new || sync_folder(path, error);
 }
 
 GPtrArray *
@@ -217,19 +231,23 @@ snapset_live_journal_read(const char *domain, GError **error)
         g_ptr_array_new_with_free_func((GDestroyNotify)snapset_live_event_free);
     g_autofree char *path = journal_path(domain, FALSE, error);
     g_autofree char *text = NULL;
+    gsize size = 0;
     g_autoptr(GError) failure = NULL;
 
     if (path == NULL)
         return NULL;
-    if (!g_file_get_contents(path, &text, NULL, &failure)) {
+    if (!g_file_get_contents(path, &text, &size, &failure)) {
         if (g_error_matches(failure, G_FILE_ERROR, G_FILE_ERROR_NOENT))
             return g_steal_pointer(&events);
         snapset_throw(error, SNAPSET_ERROR_FAILED, "%s", failure->message);
         return NULL;
     }
-    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-    for (guint i = 0; lines[i] != NULL; i++) {
-        SnapsetLiveEvent *event = decode(lines[i]);
+    /* By size: a crash of the host may leave zeros where something was to be written. */
+    for (char *line = text, *next; line != NULL; line = next) {
+        next = memchr(line, '\n', size - (line - text));
+        if (next != NULL)
+            *next++ = '\0';
+        SnapsetLiveEvent *event = decode(line);
         if (event != NULL)
             g_ptr_array_add(events, event);
     }

@@ -20,8 +20,9 @@ typedef enum {
 typedef struct {
     char *path;
     guint64 inode;
-    SnapsetUuid entry; /* derived identity of the entry made or loaded; nil: it has none */
-    gboolean sealed;   /* at the start: what the record said of it was certain */
+    SnapsetUuid entry; /* derived identity of the entry made or loaded; nil: it has none. At the
+                          start: the current that the image's record named */
+    gboolean certain;  /* at the start: the image was known to stand there */
 } SnapsetLiveImage;
 
 typedef struct {
@@ -38,7 +39,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(SnapsetLiveEvent, snapset_live_event_free)
 
 /* Add an image; strings and @entry (NULL: nil) are copied. */
 void snapset_live_event_add_image(SnapsetLiveEvent *event, const char *path, guint64 inode,
-                                  const SnapsetUuid *entry, gboolean sealed);
+                                  const SnapsetUuid *entry, gboolean certain);
 
 /*
  * Make sure, as far as that is possible, that @event, or one like it, can be appended later: there

@@ -139,7 +139,7 @@ static void
 replay_event(Replay *replay, const SnapsetLiveEvent *event, const SnapsetLiveImage *image)
 {
     if (event->kind == SNAPSET_LIVE_EVENT_START) {
-        replay->is_certain = image->sealed || snapset_uuid_is_nil(&replay->ledger->current);
+        replay->is_certain = image->certain || snapset_uuid_is_nil(&replay->ledger->current);
     } else if (snapset_uuid_is_nil(&image->entry)) {
         return; /* this image had no part in it */
     } else if (event->kind == SNAPSET_LIVE_EVENT_CREATE) {
