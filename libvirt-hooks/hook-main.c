@@ -71,19 +71,16 @@ sources_of(const SnapsetDomain *disks)
         const SnapsetDisk *disk = disks->disks->pdata[i];
         if (disk->path == NULL)
             continue;
-        SnapsetSource *source = snapset_source_new("-", disk->format, FALSE, NULL);
-        g_free(source->path); /* a path here is never a protocol, whatever it looks like */
-        source->path = g_strdup(disk->path);
-        g_ptr_array_add(sources, source);
+        g_ptr_array_add(sources, snapset_source_new_file(disk->path, disk->format));
     }
     return sources;
 }
 
 /*
- * Finish or undo what a crash of an offline operation left of these images. Disks half-way between
- * two moments are not started with because that takes long.
+ * Finish or undo what a crash of an offline operation left of these images; FALSE: it stays. Disks
+ * half-way between two moments are not started with because that takes long.
  */
-static void
+static gboolean
 recover(const char *domain, const SnapsetDomain *disks, SnapsetReport *report,
         SnapsetOutcome *outcome)
 {
@@ -103,6 +100,17 @@ recover(const char *domain, const SnapsetDomain *disks, SnapsetReport *report,
     if (!recovered)
         snapset_report_add(report, SNAPSET_RULE_OPERATION_PENDING, NULL, NULL,
                            g_strdup("qemu-img snapshot-set recover"), "%s", error->message);
+    return recovered;
+}
+
+/* Bring the records up to date; what cannot be done now is done at the next start. */
+static void
+replay(const char *name, const SnapsetDomain *domain, gboolean closed)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (!snapset_domain_replay(domain, closed, &error))
+        log_line(name, "the records are not up to date yet: %s", error->message);
 }
 
 static void
@@ -115,7 +123,9 @@ prepare(const char *name, const SnapsetDomain *domain, SnapsetOutcome *outcome)
 
     if (complaint != NULL)
         log_line(name, "%s", complaint);
-    recover(name, domain, report, outcome);
+    /* What was begun offline came after what a crash of the host left in the live journal. */
+    if (recover(name, domain, report, outcome))
+        replay(name, domain, FALSE);
     g_autoptr(GPtrArray) images = snapset_domain_images(domain, notes);
     log_lines(name, notes, "; it is judged as if it had no snapshots");
     g_autoptr(SnapsetCatalog) catalog = snapset_catalog_new(images);
@@ -185,16 +195,6 @@ started(const char *name, const SnapsetDomain *domain)
         append_event(name, domain, SNAPSET_LIVE_EVENT_LOAD, tag);
 }
 
-/* Bring the records up to date; what cannot be done now is done at the next start. */
-static void
-replay(const char *name, const SnapsetDomain *domain)
-{
-    g_autoptr(GError) error = NULL;
-
-    if (!snapset_domain_replay(domain, &error))
-        log_line(name, "the records are not up to date yet: %s", error->message);
-}
-
 /* An event of a domain's life. */
 typedef struct {
     SnapsetHookEvent event;
@@ -215,10 +215,10 @@ handle(SnapsetOutcome *outcome, gpointer data)
         snapset_outcome_pass(outcome);
         return;
     }
-    if (call->event == SNAPSET_EVENT_PREPARE || call->event == SNAPSET_EVENT_RELEASE)
-        replay(call->name, domain);
     if (call->event == SNAPSET_EVENT_PREPARE)
         prepare(call->name, domain, outcome);
+    else if (call->event == SNAPSET_EVENT_RELEASE)
+        replay(call->name, domain, TRUE);
     else if (call->event == SNAPSET_EVENT_START)
         start(call->name, domain, outcome);
     else if (call->event == SNAPSET_EVENT_STARTED)

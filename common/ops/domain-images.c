@@ -2,6 +2,7 @@
 /* The images of a libvirt domain, and their records after it stopped. */
 #include "common/ops/domain-images.h"
 
+#include <glib/gstdio.h>
 #include <string.h>
 
 #include "common/core/format.h"
@@ -10,6 +11,7 @@
 #include "common/io/chain.h"
 #include "common/io/image-read.h"
 #include "common/io/stamp.h"
+#include "common/ops/replay.h"
 #include "common/ops/set.h"
 
 static SnapsetImage *
@@ -52,6 +54,28 @@ last_entry(const SnapsetImage *image, const char *tag)
     return NULL;
 }
 
+/* The one that QEMU loads for that name: an ID goes before a tag, and the first before others. */
+static const SnapsetEntry *
+loaded_entry(const SnapsetImage *image, const char *name)
+{
+    for (guint i = 0; i < image->entries->len; i++) {
+        const SnapsetEntry *entry = snapset_image_entry(image, i);
+        if (strcmp(entry->id, name) == 0)
+            return entry;
+    }
+    return snapset_image_find_tag(image, name);
+}
+
+/* Is it known where the image stands? A new one stands at the root. */
+static gboolean
+is_certain(const SnapsetImage *image)
+{
+    SnapsetUuid current = snapset_image_current(image);
+
+    return image->sealed || (snapset_uuid_is_nil(&current) && image->entries->len == 0 &&
+                             image->backing_filename == NULL);
+}
+
 SnapsetLiveEvent *
 snapset_domain_event(SnapsetLiveEventKind kind, const char *tag, GPtrArray *images)
 {
@@ -59,156 +83,151 @@ snapset_domain_event(SnapsetLiveEventKind kind, const char *tag, GPtrArray *imag
 
     for (guint i = 0; i < images->len; i++) {
         const SnapsetImage *image = images->pdata[i];
-        const SnapsetEntry *entry = last_entry(image, tag);
-        if (image->is_local)
-            snapset_live_event_add_image(event, image->filename, image->inode,
-                                         entry != NULL ? &entry->derived : NULL, image->sealed);
+        if (!image->is_local)
+            continue;
+        const SnapsetEntry *entry =
+            kind == SNAPSET_LIVE_EVENT_LOAD ? loaded_entry(image, tag) : last_entry(image, tag);
+        SnapsetUuid uuid = kind == SNAPSET_LIVE_EVENT_START ? snapset_image_current(image)
+                           : entry != NULL                  ? entry->derived
+                                                            : snapset_uuid_nil;
+        snapset_live_event_add_image(event, image->filename, image->inode, &uuid,
+                                     is_certain(image));
     }
     return event;
 }
 
 /* ---- replay ---- */
 
-/* One image while events are replayed onto its ledger. */
-typedef struct {
-    SnapsetLedger *ledger;
-    gboolean is_certain; /* the ledger's current is known to be where the image stands */
-    gboolean is_changed;
-} Replay;
-
-static const SnapsetLiveImage *
-find_image(const SnapsetLiveEvent *event, const SnapsetImage *image)
-{
-    for (guint i = 0; i < event->images->len; i++) {
-        const SnapsetLiveImage *one = event->images->pdata[i];
-        if (strcmp(one->path, image->filename) == 0 && one->inode == image->inode)
-            return one;
-    }
-    return NULL;
-}
-
-static SnapsetRecord *
-find_binding(const SnapsetLedger *ledger, guint64 binding)
-{
-    for (guint i = 0; i < ledger->records->len; i++) {
-        SnapsetRecord *record = ledger->records->pdata[i];
-        if (record->binding == binding && !(record->flags & SNAPSET_RECORD_EXTERNAL))
-            return record;
-    }
-    return NULL;
-}
-
 /*
- * The identity of what an event made: that of the first image, for all. savevm gives all the same
- * anyway; blockdev-snapshot-internal-sync does not, and that they are one was seen.
+ * What of @ledger has room in the image. Without room identities stay derived; but all images must
+ * stand at the same snapshot.
  */
-static SnapsetUuid
-event_identity(const SnapsetLiveEvent *event)
+static SnapsetLedger *
+fit(const SnapsetImage *image, SnapsetLedger *ledger)
 {
-    for (guint i = 0; i < event->images->len; i++) {
-        const SnapsetLiveImage *image = event->images->pdata[i];
-        if (!snapset_uuid_is_nil(&image->entry))
-            return image->entry;
-    }
-    return snapset_uuid_nil;
-}
-
-static void
-replay_create(Replay *replay, const SnapsetLiveEvent *event, const SnapsetLiveImage *image)
-{
-    guint64 binding = snapset_identity_binding(&image->entry);
-    SnapsetRecord *record = find_binding(replay->ledger, binding);
-    guint members = 0;
-
-    for (guint i = 0; i < event->images->len; i++)
-        members += !snapset_uuid_is_nil(&((SnapsetLiveImage *)event->images->pdata[i])->entry);
-    if (record == NULL) {
-        SnapsetUuid identity = event_identity(event);
-        record = snapset_record_new(&identity, binding);
-        record->parent = replay->ledger->current;
-        record->members = MIN(members, G_MAXUINT16);
-        if (!replay->is_certain && !snapset_uuid_is_nil(&record->parent))
-            record->flags |= SNAPSET_RECORD_PARENT_INFERRED;
-        g_ptr_array_add(replay->ledger->records, record);
-    }
-    replay->ledger->current = record->identity;
-    replay->is_changed = TRUE;
-}
-
-static void
-replay_event(Replay *replay, const SnapsetLiveEvent *event, const SnapsetLiveImage *image)
-{
-    if (event->kind == SNAPSET_LIVE_EVENT_START) {
-        replay->is_certain = image->certain || snapset_uuid_is_nil(&replay->ledger->current);
-    } else if (snapset_uuid_is_nil(&image->entry)) {
-        return; /* this image had no part in it */
-    } else if (event->kind == SNAPSET_LIVE_EVENT_CREATE) {
-        replay_create(replay, event, image);
-    } else if (event->kind == SNAPSET_LIVE_EVENT_LOAD) {
-        const SnapsetRecord *record =
-            find_binding(replay->ledger, snapset_identity_binding(&image->entry));
-        replay->ledger->current = record != NULL ? record->identity : image->entry;
-        replay->is_certain = replay->is_changed = TRUE;
-    }
-    /* A deleted entry's record is climbed over; its children need it for that. */
+    if (!snapset_stamp_fits(image, ledger, NULL))
+        snapset_lineage_compact(ledger, image);
+    if (snapset_stamp_fits(image, ledger, NULL) || image->ledger == NULL)
+        return ledger;
+    SnapsetLedger *smaller = snapset_ledger_copy(image->ledger);
+    smaller->current = ledger->current;
+    snapset_ledger_free(ledger);
+    return smaller;
 }
 
 static gboolean
-replay_image(const SnapsetHandle *handle, GPtrArray *events, GError **error)
+replay_into(const SnapsetHandle *handle, const SnapsetImage *image, GPtrArray *events,
+            gboolean closed, GError **error)
 {
-    g_autoptr(SnapsetImage) image =
-        snapset_image_read_fd(handle->fd, handle->source->name, SNAPSET_READ_THOROUGH, NULL, error);
-    if (image == NULL)
-        return FALSE;
     g_autoptr(SnapsetLedger) ledger =
         image->ledger != NULL ? snapset_ledger_copy(image->ledger) : snapset_ledger_new();
-    Replay replay = {.ledger = ledger};
-    gboolean guarded = FALSE;
-
-    for (guint i = 0; i < events->len; i++) {
-        const SnapsetLiveEvent *event = events->pdata[i];
-        const SnapsetLiveImage *one = find_image(event, image);
-        guarded |= i == 0 && event->kind == SNAPSET_LIVE_EVENT_START;
-        if (one != NULL)
-            replay_event(&replay, event, one);
-    }
+    SnapsetReplayed replayed = snapset_replay(image, events, ledger);
+    const SnapsetLiveEvent *first = events->pdata[0];
     /* Without a guard from the start there may have been more than is known. */
-    gboolean seal = guarded && replay.is_certain;
-    if (!replay.is_changed && (image->ledger == NULL || image->sealed || !seal))
+    gboolean seal = closed && replayed.is_certain && first->kind == SNAPSET_LIVE_EVENT_START;
+
+    if (!replayed.is_changed && (image->ledger == NULL || image->sealed || !seal))
         return TRUE;
-    if (!snapset_stamp_fits(image, ledger, NULL))
-        snapset_lineage_compact(ledger, image);
-    /* Where there is no room identities stay derived: that is no reason to try for ever. */
+    ledger = fit(image, g_steal_pointer(&ledger));
     return !snapset_stamp_fits(image, ledger, NULL) ||
            snapset_stamp(handle->fd, ledger, seal, error);
 }
 
-/* Lock every image that is there; FALSE when one is in use. */
+/* What is no qcow2 image any more, or has a record beyond reading, is passed over. */
 static gboolean
-open_images(const SnapsetDomain *domain, GPtrArray *sources, GPtrArray *handles, GError **error)
+replay_image(const SnapsetHandle *handle, GPtrArray *events, gboolean closed, GError **error)
+{
+    g_autoptr(GError) failure = NULL;
+    g_autoptr(SnapsetImage) image = snapset_image_read_fd(handle->fd, handle->source->name,
+                                                          SNAPSET_READ_THOROUGH, NULL, &failure);
+
+    if (g_error_matches(failure, SNAPSET_ERROR, SNAPSET_ERROR_NOT_QCOW2) ||
+        g_error_matches(failure, SNAPSET_ERROR, SNAPSET_ERROR_MALFORMED))
+        return TRUE;
+    if (image == NULL)
+        g_propagate_error(error, g_steal_pointer(&failure));
+    else if (image->ledger_state == SNAPSET_LEDGER_DAMAGED ||
+             replay_into(handle, image, events, closed, error))
+        return TRUE;
+    return snapset_name_error(error, handle->source->name);
+}
+
+static gboolean
+is_same_file(const char *a, const char *b)
+{
+    GStatBuf left, right;
+
+    return strcmp(a, b) == 0 || (g_stat(a, &left) == 0 && g_stat(b, &right) == 0 &&
+                                 left.st_dev == right.st_dev && left.st_ino == right.st_ino);
+}
+
+static gboolean
+is_disk_of(const SnapsetDomain *domain, const char *path)
 {
     for (guint i = 0; i < domain->disks->len; i++) {
         const SnapsetDisk *disk = domain->disks->pdata[i];
+        if (disk->path != NULL && is_same_file(disk->path, path))
+            return TRUE;
+    }
+    return FALSE;
+}
+
+static gboolean
+is_known(GPtrArray *paths, const char *path)
+{
+    for (guint i = 0; i < paths->len; i++) {
+        if (is_same_file(paths->pdata[i], path))
+            return TRUE;
+    }
+    return FALSE;
+}
+
+/*
+ * Where the events have left their mark: the domain's disks, and disks taken from it that had a
+ * part in a snapshot; borrowed strings.
+ */
+static GPtrArray *
+touched_paths(const SnapsetDomain *domain, GPtrArray *events)
+{
+    GPtrArray *paths = g_ptr_array_new();
+
+    for (guint i = 0; i < events->len; i++) {
+        const SnapsetLiveEvent *event = events->pdata[i];
+        for (guint j = 0; j < event->images->len; j++) {
+            const SnapsetLiveImage *image = event->images->pdata[j];
+            gboolean had_part =
+                event->kind != SNAPSET_LIVE_EVENT_START && !snapset_uuid_is_nil(&image->entry);
+            if (!is_known(paths, image->path) && (had_part || is_disk_of(domain, image->path)))
+                g_ptr_array_add(paths, image->path);
+        }
+    }
+    return paths;
+}
+
+/* Lock every image that is there; FALSE when one of the domain's disks is in use. */
+static gboolean
+open_images(const SnapsetDomain *domain, GPtrArray *paths, GPtrArray *sources, GPtrArray *handles,
+            GError **error)
+{
+    for (guint i = 0; i < paths->len; i++) {
+        const char *path = paths->pdata[i];
         g_autoptr(GError) failure = NULL;
-        if (disk->path == NULL || g_strcmp0(disk->format, "qcow2") != 0)
-            continue;
-        SnapsetSource *source = snapset_source_new(disk->path, "qcow2", FALSE, NULL);
-        g_free(source->path); /* libvirt's paths are never protocols, whatever they look like */
-        source->path = g_strdup(disk->path);
+        SnapsetSource *source = snapset_source_new_file(path, "qcow2");
         g_ptr_array_add(sources, source);
         SnapsetHandle *handle = snapset_handle_open(source, &failure);
-        if (handle != NULL)
+        if (handle != NULL) {
             g_ptr_array_add(handles, handle);
-        if (g_error_matches(failure, SNAPSET_ERROR, SNAPSET_ERROR_LOCKED)) {
+        } else if (g_error_matches(failure, SNAPSET_ERROR, SNAPSET_ERROR_LOCKED) &&
+                   is_disk_of(domain, path)) {
             g_propagate_error(error, g_steal_pointer(&failure));
-            return snapset_name_error(error, disk->path);
+            return snapset_name_error(error, path);
         }
     }
     return TRUE;
 }
 
 gboolean
-snapset_domain_replay(const SnapsetDomain *domain, GError **error)
+snapset_domain_replay(const SnapsetDomain *domain, gboolean closed, GError **error)
 {
     const char *uuid = domain->uuid != NULL ? domain->uuid : "";
     g_autoptr(GPtrArray) events = snapset_live_journal_read(uuid, error);
@@ -220,13 +239,15 @@ snapset_domain_replay(const SnapsetDomain *domain, GError **error)
     if (events == NULL)
         return FALSE;
     if (events->len == 0)
-        return TRUE;
-    if (!open_images(domain, sources, handles, error))
+        return snapset_live_journal_remove(uuid, error);
+    g_autoptr(GPtrArray) paths = touched_paths(domain, events);
+    if (!open_images(domain, paths, sources, handles, error))
         return FALSE;
     for (guint i = 0; i < handles->len; i++) {
         const SnapsetHandle *handle = handles->pdata[i];
-        if (!replay_image(handle, events, error))
-            return snapset_name_error(error, handle->source->name);
+        gboolean sealable = closed && is_disk_of(domain, handle->source->path);
+        if (!replay_image(handle, events, sealable, error))
+            return FALSE;
     }
     return snapset_live_journal_remove(uuid, error);
 }

@@ -13,13 +13,20 @@
  */
 GPtrArray *snapset_domain_images(const SnapsetDomain *domain, GPtrArray *notes);
 
-/* An event about all these images; where they have one, with their entry called @tag. */
+/*
+ * An event about all these images as they are now: with the entry called @tag that they have just
+ * got, or that QEMU has loaded by that name; at the start with where they stand.
+ */
 SnapsetLiveEvent *snapset_domain_event(SnapsetLiveEventKind kind, const char *tag,
                                        GPtrArray *images);
 
 /*
- * Bring the records of the domain's images up to date from its live journal, and remove that.
- * Doing it again after a crash does no harm. An image that is gone is passed over; while one is
- * in use nothing is done, FALSE with SNAPSET_ERROR_LOCKED.
+ * Bring the records of the images that the domain's live journal tells of up to date from it, and
+ * remove it. @closed: the machine has this moment closed its images; only then are they sealed.
+ *
+ * Doing it again after a crash does no harm (common/ops/replay.h). An image that is gone, or no
+ * qcow2 image any more, is passed over, and so is a disk that was taken from the domain and is now
+ * in use elsewhere. While one of the domain's own disks is in use nothing is done: FALSE with
+ * SNAPSET_ERROR_LOCKED.
  */
-gboolean snapset_domain_replay(const SnapsetDomain *domain, GError **error);
+gboolean snapset_domain_replay(const SnapsetDomain *domain, gboolean closed, GError **error);

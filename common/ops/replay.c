@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the events of a domain's live journal make of the record of one of its images. */
+#include "common/ops/replay.h"
+
+#include <string.h>
+
+typedef struct {
+    SnapsetLedger *ledger;
+    SnapsetUuid recorded; /* the current that the record named at the last start */
+    SnapsetUuid at;       /* where the image stands */
+    gboolean is_certain;  /* and that is known */
+    gboolean is_whole;    /* nothing happened that the journal does not tell */
+    gboolean is_changed;
+} Replay;
+
+static const SnapsetLiveImage *
+find_image(const SnapsetLiveEvent *event, const SnapsetImage *image)
+{
+    for (guint i = 0; i < event->images->len; i++) {
+        const SnapsetLiveImage *one = event->images->pdata[i];
+        if (strcmp(one->path, image->filename) == 0 && one->inode == image->inode)
+            return one;
+    }
+    return NULL;
+}
+
+/* Of two records with one binding the later one counts (FORMAT.md, "Record"). */
+static SnapsetRecord *
+find_binding(const SnapsetLedger *ledger, guint64 binding)
+{
+    for (guint i = ledger->records->len; i-- > 0;) {
+        SnapsetRecord *record = ledger->records->pdata[i];
+        if (record->binding == binding && !(record->flags & SNAPSET_RECORD_EXTERNAL))
+            return record;
+    }
+    return NULL;
+}
+
+/*
+ * The identity of what an event made: that of the first image, for all. savevm gives all the same
+ * anyway; blockdev-snapshot-internal-sync does not, and that they are one was seen.
+ */
+static SnapsetUuid
+event_identity(const SnapsetLiveEvent *event, guint *ret_members)
+{
+    SnapsetUuid identity = snapset_uuid_nil;
+
+    *ret_members = 0;
+    for (guint i = 0; i < event->images->len; i++) {
+        const SnapsetLiveImage *image = event->images->pdata[i];
+        if (snapset_uuid_is_nil(&image->entry))
+            continue;
+        if ((*ret_members)++ == 0)
+            identity = image->entry;
+    }
+    return identity;
+}
+
+/*
+ * Where the record says the same as at the start before, what happened in between is not in it
+ * yet. Otherwise the image was stamped after that, by us or by others.
+ */
+static void
+replay_start(Replay *replay, const SnapsetLiveImage *image)
+{
+    if (image->certain || !snapset_uuid_equal(&image->entry, &replay->recorded))
+        replay->at = image->entry;
+    replay->recorded = image->entry;
+    replay->is_certain = image->certain;
+}
+
+static void
+replay_create(Replay *replay, const SnapsetLiveEvent *event, const SnapsetLiveImage *image)
+{
+    guint64 binding = snapset_identity_binding(&image->entry);
+    SnapsetRecord *record = find_binding(replay->ledger, binding);
+
+    if (record == NULL) {
+        guint members = 0;
+        SnapsetUuid identity = event_identity(event, &members);
+        record = snapset_record_new(&identity, binding);
+        record->parent = replay->at;
+        record->members = MIN(members, G_MAXUINT16);
+        if (!replay->is_certain || !replay->is_whole)
+            record->flags |= SNAPSET_RECORD_PARENT_INFERRED;
+        g_ptr_array_add(replay->ledger->records, record);
+        replay->is_changed = TRUE;
+    }
+    replay->at = record->identity;
+    replay->is_certain = TRUE;
+}
+
+static void
+replay_load(Replay *replay, const SnapsetLiveImage *image)
+{
+    const SnapsetRecord *record =
+        find_binding(replay->ledger, snapset_identity_binding(&image->entry));
+
+    replay->at = record != NULL ? record->identity : image->entry;
+    replay->is_certain = TRUE;
+}
+
+static void
+replay_event(Replay *replay, const SnapsetLiveEvent *event, const SnapsetLiveImage *image)
+{
+    if (event->kind == SNAPSET_LIVE_EVENT_START) {
+        replay_start(replay, image);
+        return;
+    }
+    if (snapset_uuid_is_nil(&image->entry))
+        return; /* this image had no part in it */
+    if (event->kind == SNAPSET_LIVE_EVENT_CREATE)
+        replay_create(replay, event, image);
+    else if (event->kind == SNAPSET_LIVE_EVENT_LOAD)
+        replay_load(replay, image);
+    /* A deleted entry's record is climbed over; its children need it for that. */
+}
+
+static gboolean
+is_told(GPtrArray *events, const SnapsetImage *image, const SnapsetEntry *entry)
+{
+    for (guint i = 0; i < events->len; i++) {
+        const SnapsetLiveEvent *event = events->pdata[i];
+        const SnapsetLiveImage *one = find_image(event, image);
+        if (one != NULL && event->kind == SNAPSET_LIVE_EVENT_CREATE &&
+            snapset_uuid_equal(&one->entry, &entry->derived))
+            return TRUE;
+    }
+    return FALSE;
+}
+
+/* An entry made since the start that nobody has recorded: an event could not be written. */
+static gboolean
+is_whole(GPtrArray *events, const SnapsetImage *image)
+{
+    const SnapsetLiveEvent *first = events->len > 0 ? events->pdata[0] : NULL;
+
+    for (guint i = 0; first != NULL && i < image->entries->len; i++) {
+        const SnapsetEntry *entry = snapset_image_entry(image, i);
+        if (entry->moment.date_sec > first->time && entry->record == NULL &&
+            !is_told(events, image, entry))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+SnapsetReplayed
+snapset_replay(const SnapsetImage *image, GPtrArray *events, SnapsetLedger *ledger)
+{
+    Replay replay = {.ledger = ledger,
+                     .recorded = ledger->current,
+                     .at = ledger->current,
+                     .is_whole = is_whole(events, image)};
+
+    for (guint i = 0; i < events->len; i++) {
+        const SnapsetLiveEvent *event = events->pdata[i];
+        const SnapsetLiveImage *one = find_image(event, image);
+        if (one != NULL)
+            replay_event(&replay, event, one);
+    }
+    gboolean is_news = !image->sealed && snapset_uuid_equal(&ledger->current, &replay.recorded);
+    if (is_news && !snapset_uuid_equal(&ledger->current, &replay.at)) {
+        ledger->current = replay.at;
+        replay.is_changed = TRUE;
+    }
+    return (SnapsetReplayed){replay.is_changed,
+                             image->sealed || (replay.is_certain && replay.is_whole &&
+                                               snapset_uuid_equal(&ledger->current, &replay.at))};
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the events of a domain's live journal make of the record of one of its images; values in,
+ * values out.
+ *
+ * The journal may be replayed late, twice, or after others have changed the image and its record.
+ * So what was recorded since is never taken back: an image that is sealed, or whose record names
+ * another current than at the last start, gets the records that it lacks, and keeps its current.
+ */
+#pragma once
+
+#include "common/core/image.h"
+#include "common/io/live-journal.h"
+
+typedef struct {
+    gboolean is_changed; /* the ledger says more than the image's own */
+    gboolean is_certain; /* the image stands at the ledger's current, if no other program moved it
+                            after the events */
+} SnapsetReplayed;
+
+/* Apply @events (of SnapsetLiveEvent *) to @ledger, a copy of @image's or an empty one. */
+SnapsetReplayed snapset_replay(const SnapsetImage *image, GPtrArray *events, SnapsetLedger *ledger);

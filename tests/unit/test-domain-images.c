@@ -1,0 +1,748 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A domain's live journal replayed into real images. Here qemu-img takes the place of QEMU: it
+ * breaks seals, and gives the disks of one snapshot different dates, as transactions do.
+ */
+#include "common/ops/domain-images.h"
+
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/core/catalog.h"
+#include "common/io/image-read.h"
+#include "common/io/lock.h"
+#include "common/io/stamp.h"
+#include "tests/unit/scratch.h"
+
+#define UUID "c0ffee00-0123-4567-89ab-cdef01234567"
+
+/* A domain over images a and b, in a folder of its own. */
+typedef struct {
+    char *folder;
+    SnapsetDomain *domain;
+} Fixture;
+
+static char *
+path_of(const Fixture *fixture, const char *name)
+{
+    return g_build_filename(fixture->folder, name, NULL);
+}
+
+/* qemu-img with these arguments, the last of which is an image's name. */
+static void
+qemu_img(const Fixture *fixture, const char *arguments, const char *name)
+{
+    g_autofree char *path = path_of(fixture, name);
+    g_autofree char *line = g_strdup_printf("qemu-img %s '%s'", arguments, path);
+    g_autoptr(GError) error = NULL;
+    int status = 0;
+
+    g_spawn_command_line_sync(line, NULL, NULL, &status, &error);
+    g_assert_no_error(error);
+    g_spawn_check_wait_status(status, &error);
+    g_assert_no_error(error);
+}
+
+static void
+add_disk(Fixture *fixture, const char *name)
+{
+    g_autofree char *path = path_of(fixture, name);
+    snapset_domain_add_disk(fixture->domain, name, "qcow2", path);
+}
+
+static void
+set_up(Fixture *fixture, gconstpointer data)
+{
+    fixture->folder = scratch_new();
+    g_setenv("SNAPSHOT_SET_STATE_DIR", fixture->folder, TRUE);
+    fixture->domain = snapset_domain_new();
+    fixture->domain->uuid = g_strdup(UUID);
+    for (const char *name = "ab"; *name != '\0'; name++) {
+        char text[] = {*name, '\0'};
+        qemu_img(fixture, "create -q -f qcow2 -o size=1M", text);
+        add_disk(fixture, text);
+    }
+}
+
+static void
+tear_down(Fixture *fixture, gconstpointer data)
+{
+    scratch_free(fixture->folder);
+    snapset_domain_free(fixture->domain);
+}
+
+/* ---- what happens ---- */
+
+static SnapsetLiveEvent *
+event_now(const Fixture *fixture, SnapsetLiveEventKind kind, const char *tag)
+{
+    g_autoptr(GPtrArray) notes = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GPtrArray) images = snapset_domain_images(fixture->domain, notes);
+
+    return snapset_domain_event(kind, tag, images);
+}
+
+static void
+note(const Fixture *fixture, SnapsetLiveEventKind kind, const char *tag, gint64 seconds_ago)
+{
+    g_autoptr(SnapsetLiveEvent) event = event_now(fixture, kind, tag);
+    g_autoptr(GError) error = NULL;
+
+    event->time -= seconds_ago;
+    snapset_live_journal_append(UUID, event, &error);
+    g_assert_no_error(error);
+}
+
+/*
+ * Words: "start", or "began" for a start some time ago; "+TAG" a snapshot is taken of all disks,
+ * ">TAG" loaded, "-TAG" deleted, each noted in the journal. A word in brackets happens without
+ * being noted.
+ */
+static void
+run_word(const Fixture *fixture, const char *word)
+{
+    static const struct {
+        char letter;
+        const char *option;
+        SnapsetLiveEventKind kind;
+    } changes[] = {{'+', "-c", SNAPSET_LIVE_EVENT_CREATE},
+                   {'>', "-a", SNAPSET_LIVE_EVENT_LOAD},
+                   {'-', "-d", SNAPSET_LIVE_EVENT_DELETE}};
+    gboolean hidden = *word == '[';
+    g_autofree char *tag = g_strndup(word + hidden + 1, strcspn(word + hidden + 1, "]"));
+
+    if (strcmp(word, "start") == 0 || strcmp(word, "began") == 0)
+        note(fixture, SNAPSET_LIVE_EVENT_START, "", *word == 'b' ? 10 : 0);
+    for (gsize i = 0; i < G_N_ELEMENTS(changes); i++) {
+        if (word[hidden] != changes[i].letter)
+            continue;
+        g_autofree char *arguments = g_strdup_printf("snapshot %s '%s'", changes[i].option, tag);
+        for (guint j = 0; j < fixture->domain->disks->len; j++)
+            qemu_img(fixture, arguments, ((SnapsetDisk *)fixture->domain->disks->pdata[j])->target);
+        if (!hidden)
+            note(fixture, changes[i].kind, tag, 0);
+    }
+}
+
+static void
+run_machine(const Fixture *fixture, const char *story)
+{
+    g_auto(GStrv) words = g_strsplit(story, " ", -1);
+
+    for (gsize i = 0; words[i] != NULL; i++)
+        run_word(fixture, words[i]);
+}
+
+static void
+replay(const Fixture *fixture, gboolean closed)
+{
+    g_autoptr(GError) error = NULL;
+
+    g_assert_true(snapset_domain_replay(fixture->domain, closed, &error));
+    g_assert_no_error(error);
+}
+
+/* ---- what came of it ---- */
+
+static char *
+journal_of(const Fixture *fixture)
+{
+    return g_build_filename(fixture->folder, "domains", UUID ".events", NULL);
+}
+
+static gboolean
+has_journal(const Fixture *fixture)
+{
+    g_autofree char *path = journal_of(fixture);
+    return g_file_test(path, G_FILE_TEST_EXISTS);
+}
+
+static SnapsetImage *
+read_image(const Fixture *fixture, const char *name)
+{
+    g_autofree char *path = path_of(fixture, name);
+    g_autoptr(GError) error = NULL;
+    SnapsetImage *image = snapset_image_read(path, name, SNAPSET_READ_THOROUGH, &error);
+
+    g_assert_no_error(error);
+    return image;
+}
+
+/* "e<b" for each snapshot with a recorded parent, "e<?" for one nobody knows; i: inferred. */
+static void
+print_parent(GString *out, const SnapsetSnapshot *snapshot)
+{
+    g_string_append_printf(out, "%s%s<%s%s ", snapshot->tag,
+                           snapshot->standing == SNAPSET_COMPLETE ? "" : "/",
+                           snapshot->parent_source == SNAPSET_PARENT_INFERRED ? "i" : "",
+                           snapshot->parent != NULL                         ? snapshot->parent->tag
+                           : snapshot->parent_source == SNAPSET_PARENT_NONE ? "?"
+                                                                            : "-");
+}
+
+/* The snapshots of these images (one letter each), then ">TAG" where each stands, "!" if sealed. */
+static char *
+state_of(const Fixture *fixture, const char *names)
+{
+    g_autoptr(GPtrArray) images =
+        g_ptr_array_new_with_free_func((GDestroyNotify)snapset_image_free);
+    GString *out = g_string_new(NULL);
+
+    for (; *names != '\0'; names++) {
+        char text[] = {*names, '\0'};
+        g_ptr_array_add(images, read_image(fixture, text));
+    }
+    g_autoptr(SnapsetCatalog) catalog = snapset_catalog_new(images);
+    for (guint i = 0; i < catalog->snapshots->len; i++)
+        print_parent(out, snapset_catalog_snapshot(catalog, i));
+    for (guint i = 0; i < images->len; i++) {
+        const SnapsetSnapshot *at = g_array_index(catalog->currents, SnapsetSnapshot *, i);
+        const SnapsetImage *image = images->pdata[i];
+        g_string_append_printf(out, ">%s%s", at != NULL ? at->tag : "", image->sealed ? "!" : "");
+    }
+    return g_string_free(out, FALSE);
+}
+
+static void
+expect_state(const Fixture *fixture, const char *names, const char *want)
+{
+    g_autofree char *got = state_of(fixture, names);
+    g_assert_cmpstr(got, ==, want);
+}
+
+static char *
+bytes_of(const Fixture *fixture, const char *name)
+{
+    g_autofree char *path = path_of(fixture, name);
+    char *bytes = NULL;
+    gsize size = 0;
+
+    g_assert_true(g_file_get_contents(path, &bytes, &size, NULL));
+    char *sum = g_compute_checksum_for_data(G_CHECKSUM_SHA256, (guchar *)bytes, size);
+    g_free(bytes);
+    return sum;
+}
+
+/* ---- stories that end with a shutdown ---- */
+
+static const struct {
+    const char *name, *story, *want;
+} stories[] = {
+    {"one", "start +x", "x<- >x!>x!"},
+    {"reverted", "start +a +b +c +d >b +e", "a<- b<a c<b d<c e<b >e!>e!"},
+    {"loaded-last", "start +a +b >a", "a<- b<a >a!>a!"},
+    {"deleted", "start +a +b -b +c", "a<- c<a >c!>c!"},
+    {"deleted-current", "start +a +b -b", "a<- >a!>a!"},
+    {"deleted-first", "start +a +b -a", "b<- >b!>b!"},
+    {"deleted-and-taken-again", "start +a +b -b +b", "a<- b<a >b!>b!"},
+    {"deleted-unseen", "start +a +b +c [-b]", "a<- c<a >c!>c!"},
+    {"deleted-all", "start +a -a", ">!>!"},
+    {"only-started", "start", ">>"}, /* nothing to record, nothing to write */
+
+    /* without a guard from the start the seal would say too much */
+    {"only-loaded", "[+a] [+b] >a", "a/<? b/<? >a>a"},
+    {"an-older-past", "[+a] start +b", "a/<? b<? >b!>b!"},
+    {"taken-unseen", "began +a [+b] +c", "a<? b/<? c<ia >c>c"},
+};
+
+static void
+test_story(Fixture *fixture, gconstpointer data)
+{
+    gsize row = GPOINTER_TO_SIZE(data);
+
+    run_machine(fixture, stories[row].story);
+    g_assert_true(has_journal(fixture));
+    replay(fixture, TRUE);
+    g_assert_false(has_journal(fixture));
+    expect_state(fixture, "ab", stories[row].want);
+    qemu_img(fixture, "check -q", "a");
+    qemu_img(fixture, "check -q", "b");
+    replay(fixture, TRUE); /* without a journal there is nothing to do */
+    expect_state(fixture, "ab", stories[row].want);
+}
+
+/* The journal comes back after all was written, as after a crash before its removal was on disk. */
+static void
+test_twice(Fixture *fixture, gconstpointer data)
+{
+    g_autofree char *path = journal_of(fixture);
+    g_autofree char *journal = NULL;
+
+    run_machine(fixture, "start +a +b >a +c");
+    g_assert_true(g_file_get_contents(path, &journal, NULL, NULL));
+    replay(fixture, TRUE);
+    g_autofree char *a = bytes_of(fixture, "a");
+    g_autofree char *b = bytes_of(fixture, "b");
+    g_assert_true(g_file_set_contents(path, journal, -1, NULL));
+    replay(fixture, TRUE);
+    g_autofree char *a_again = bytes_of(fixture, "a");
+    g_autofree char *b_again = bytes_of(fixture, "b");
+    g_assert_cmpstr(a, ==, a_again);
+    g_assert_cmpstr(b, ==, b_again);
+    expect_state(fixture, "ab", "a<- b<a c<a >c!>c!");
+}
+
+/* The second run goes on where the first one ended. */
+static void
+test_runs(Fixture *fixture, gconstpointer data)
+{
+    run_machine(fixture, "start +a");
+    replay(fixture, TRUE);
+    run_machine(fixture, "start +b >a");
+    replay(fixture, TRUE);
+    run_machine(fixture, "start +c");
+    replay(fixture, TRUE);
+    expect_state(fixture, "ab", "a<- b<a c<a >c!>c!");
+}
+
+/* After a crash of the host others may have written before the replay: nothing is sealed. */
+static void
+test_not_closed(Fixture *fixture, gconstpointer data)
+{
+    run_machine(fixture, "start +a +b");
+    replay(fixture, FALSE);
+    g_assert_false(has_journal(fixture));
+    expect_state(fixture, "ab", "a<- b<a >b>b");
+    run_machine(fixture, "start +c +d");
+    replay(fixture, TRUE);
+    expect_state(fixture, "ab", "a<- b<a c<ib d<c >d!>d!");
+}
+
+/* A run that another program's write came before: where it began is only inferred. */
+static void
+test_broken_seal(Fixture *fixture, gconstpointer data)
+{
+    run_machine(fixture, "start +a");
+    replay(fixture, TRUE);
+    qemu_img(fixture, "snapshot -c foreign", "b");
+    qemu_img(fixture, "snapshot -d foreign", "b");
+    run_machine(fixture, "start +b +c");
+    replay(fixture, TRUE);
+    expect_state(fixture, "ab", "a<- b<ia c<b >c!>c!");
+}
+
+/* ---- images that changed meanwhile ---- */
+
+static void
+test_moved(Fixture *fixture, gconstpointer data)
+{
+    g_autofree char *b = path_of(fixture, "b");
+    g_autofree char *copy = path_of(fixture, "copy");
+    g_autofree char *line = g_strdup_printf("cp '%s' '%s'", b, copy);
+
+    run_machine(fixture, "start +x");
+    g_assert_true(g_spawn_command_line_sync(line, NULL, NULL, NULL, NULL));
+    g_assert_cmpint(g_rename(copy, b), ==, 0);
+    g_autofree char *before = bytes_of(fixture, "b");
+    replay(fixture, TRUE);
+    g_assert_false(has_journal(fixture));
+    expect_state(fixture, "a", "x<- >x!");
+    g_autofree char *after = bytes_of(fixture, "b");
+    g_assert_cmpstr(before, ==, after);
+}
+
+/* Another image made under the same name during the run. */
+static void
+test_made_anew(Fixture *fixture, gconstpointer data)
+{
+    g_autofree char *b = path_of(fixture, "b");
+    g_autofree char *old = path_of(fixture, "old");
+
+    run_machine(fixture, "start +x");
+    g_assert_cmpint(g_rename(b, old), ==, 0); /* kept, so that its inode is not used again */
+    qemu_img(fixture, "create -q -f qcow2 -o size=1M", "b");
+    run_machine(fixture, "+y");
+    replay(fixture, TRUE);
+    expect_state(fixture, "a", "x<- y<x >y!");
+    expect_state(fixture, "b", "y<? >y!"); /* what came before it is another's past */
+}
+
+static void
+test_vanished(Fixture *fixture, gconstpointer data)
+{
+    g_autofree char *a = path_of(fixture, "a");
+
+    run_machine(fixture, "start +x");
+    g_assert_cmpint(g_unlink(a), ==, 0);
+    replay(fixture, TRUE);
+    g_assert_false(has_journal(fixture));
+    expect_state(fixture, "b", "x<- >x!");
+}
+
+static void
+test_no_image_any_more(Fixture *fixture, gconstpointer data)
+{
+    g_autofree char *a = path_of(fixture, "a");
+    int fd;
+
+    run_machine(fixture, "start +x");
+    fd = g_open(a, O_WRONLY | O_TRUNC, 0); /* the inode stays */
+    g_assert_cmpint(write(fd, "text", 4), ==, 4);
+    close(fd);
+    replay(fixture, TRUE);
+    g_assert_false(has_journal(fixture));
+    expect_state(fixture, "b", "x<- >x!");
+}
+
+static void
+test_truncated(Fixture *fixture, gconstpointer data)
+{
+    g_autofree char *a = path_of(fixture, "a");
+
+    run_machine(fixture, "start +x");
+    g_assert_cmpint(truncate(a, 200), ==, 0);
+    replay(fixture, TRUE);
+    g_assert_false(has_journal(fixture));
+    expect_state(fixture, "b", "x<- >x!");
+}
+
+/* Offline somebody applied a snapshot before the journal was replayed: that is where it stands. */
+static void
+test_stamped_since(Fixture *fixture, gconstpointer data)
+{
+    static const char *const names[] = {"a", "b"};
+
+    run_machine(fixture, "start +a +b");
+    replay(fixture, TRUE);
+    run_machine(fixture, "start +c [>a]");
+    for (gsize i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_autoptr(SnapsetImage) image = read_image(fixture, names[i]);
+        g_autoptr(SnapsetLedger) ledger = snapset_ledger_copy(image->ledger);
+        g_autofree char *path = path_of(fixture, names[i]);
+        g_auto(SnapsetFd) fd = g_open(path, O_RDWR, 0);
+        ledger->current = snapset_image_find_tag(image, "a")->identity;
+        g_assert_true(snapset_stamp(fd, ledger, TRUE, NULL));
+    }
+    replay(fixture, FALSE);
+    expect_state(fixture, "ab", "a<- b<a c<b >a!>a!");
+}
+
+/* ---- images in use ---- */
+
+static SnapsetFd
+lock(const Fixture *fixture, const char *name)
+{
+    g_autofree char *path = path_of(fixture, name);
+    SnapsetFd fd = g_open(path, O_RDWR | O_CLOEXEC, 0);
+
+    g_assert_true(snapset_lock_image(fd, NULL));
+    return fd;
+}
+
+static void
+test_in_use(Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+
+    run_machine(fixture, "start +x");
+    g_autofree char *a = bytes_of(fixture, "a");
+    SnapsetFd fd = lock(fixture, "b");
+    g_assert_false(snapset_domain_replay(fixture->domain, TRUE, &error));
+    g_assert_error(error, SNAPSET_ERROR, SNAPSET_ERROR_LOCKED);
+    g_assert_true(has_journal(fixture));
+    g_autofree char *after = bytes_of(fixture, "a");
+    g_assert_cmpstr(a, ==, after); /* all or none */
+    close(fd);
+    replay(fixture, FALSE);
+    expect_state(fixture, "ab", "x<- >x>x");
+}
+
+/* The domain names the disk by a link: its own all the same. */
+static void
+test_in_use_by_another_name(Fixture *fixture, gconstpointer data)
+{
+    g_autofree char *b = path_of(fixture, "b");
+    SnapsetDisk *disk = fixture->domain->disks->pdata[1];
+
+    run_machine(fixture, "start +x");
+    g_free(disk->path);
+    disk->path = path_of(fixture, "link");
+    g_assert_cmpint(symlink(b, disk->path), ==, 0);
+    SnapsetFd fd = lock(fixture, "b");
+    g_assert_false(snapset_domain_replay(fixture->domain, TRUE, NULL));
+    close(fd);
+    replay(fixture, TRUE);
+    expect_state(fixture, "ab", "x<- >x!>x!");
+}
+
+/* ---- disks that come and go ---- */
+
+static void
+test_plugged_in(Fixture *fixture, gconstpointer data)
+{
+    run_machine(fixture, "start +x");
+    qemu_img(fixture, "create -q -f qcow2 -o size=1M", "c");
+    add_disk(fixture, "c");
+    run_machine(fixture, "+y");
+    replay(fixture, TRUE);
+    expect_state(fixture, "abc", "x/<- y<x >y!>y!>y!");
+}
+
+static void
+unplug_b(Fixture *fixture)
+{
+    run_machine(fixture, "start +x");
+    g_ptr_array_remove_index(fixture->domain->disks, 1);
+    run_machine(fixture, "+y");
+}
+
+static void
+test_unplugged(Fixture *fixture, gconstpointer data)
+{
+    unplug_b(fixture);
+    replay(fixture, TRUE);
+    expect_state(fixture, "a", "x<- y<x >y!");
+    expect_state(fixture, "b", "x<- >x"); /* who knows who had it since */
+    expect_state(fixture, "ab", "x<- y/<x >y!>x");
+}
+
+static void
+test_unplugged_and_in_use(Fixture *fixture, gconstpointer data)
+{
+    unplug_b(fixture);
+    SnapsetFd fd = lock(fixture, "b");
+    replay(fixture, TRUE);
+    close(fd);
+    g_assert_false(has_journal(fixture));
+    expect_state(fixture, "a", "x<- y<x >y!");
+    expect_state(fixture, "b", "x<? >");
+}
+
+/* One that had no part in anything is not touched, nor locked. */
+static void
+test_unplugged_at_once(Fixture *fixture, gconstpointer data)
+{
+    run_machine(fixture, "start");
+    g_ptr_array_remove_index(fixture->domain->disks, 1);
+    run_machine(fixture, "+x");
+    g_autofree char *b = bytes_of(fixture, "b");
+    replay(fixture, TRUE);
+    g_autofree char *after = bytes_of(fixture, "b");
+    g_assert_cmpstr(b, ==, after);
+    expect_state(fixture, "a", "x<- >x!");
+}
+
+/* ---- records ---- */
+
+/* Fill the image's record with what cannot be dropped from it. */
+static void
+fill_record(const Fixture *fixture, const char *name)
+{
+    g_autofree char *path = path_of(fixture, name);
+    g_auto(SnapsetFd) fd = g_open(path, O_RDWR, 0);
+    g_autofree char *text = g_strnfill(SNAPSET_DESCRIPTION_MAX, 'd');
+    g_autoptr(SnapsetLedger) ledger = snapset_ledger_new();
+    gboolean good = TRUE;
+
+    for (guint8 i = 1; good; i++) {
+        SnapsetUuid uuid = {.bytes = {i}};
+        SnapsetRecord *record = snapset_record_new(&uuid, 0);
+        record->flags = SNAPSET_RECORD_EXTERNAL;
+        record->description = i < 10 ? g_strdup(text) : NULL; /* at last small ones */
+        g_ptr_array_add(ledger->records, record);
+        good = snapset_stamp(fd, ledger, TRUE, NULL);
+    }
+}
+
+/* Where a record has no room the image must not be left standing elsewhere than the others. */
+static void
+test_no_room(Fixture *fixture, gconstpointer data)
+{
+    fill_record(fixture, "b");
+    g_autoptr(SnapsetImage) before = read_image(fixture, "b");
+    run_machine(fixture, "start +x");
+    replay(fixture, TRUE);
+    g_assert_false(has_journal(fixture));
+    g_autoptr(SnapsetImage) a = read_image(fixture, "a");
+    g_autoptr(SnapsetImage) b = read_image(fixture, "b");
+    g_assert_cmpuint(b->ledger->records->len, ==, before->ledger->records->len);
+    g_assert_true(snapset_uuid_equal(&a->ledger->current, &b->ledger->current));
+    g_assert_true(b->sealed);
+}
+
+static void
+test_no_room_at_all(Fixture *fixture, gconstpointer data)
+{
+    qemu_img(fixture, "create -q -f qcow2 -o size=1M,cluster_size=512", "b");
+    run_machine(fixture, "start +x");
+    g_autofree char *before = bytes_of(fixture, "b");
+    replay(fixture, TRUE);
+    g_assert_false(has_journal(fixture));
+    g_autofree char *after = bytes_of(fixture, "b");
+    g_assert_cmpstr(before, ==, after);
+    expect_state(fixture, "a", "x<- >x!");
+}
+
+/* A record beyond reading is for a person to repair, not to be written over. */
+static void
+test_damaged(Fixture *fixture, gconstpointer data)
+{
+    run_machine(fixture, "start +x");
+    replay(fixture, TRUE);
+    run_machine(fixture, "start +y");
+    g_autoptr(SnapsetImage) image = read_image(fixture, "b");
+    g_autofree char *path = path_of(fixture, "b");
+    g_auto(SnapsetFd) fd = g_open(path, O_RDWR, 0);
+    for (guint i = 0; i < SNAPSET_LAYOUT_SLOTS; i++)
+        g_assert_cmpint(pwrite(fd, "damage", 6,
+                               image->header->sset->data_offset + SNAPSET_PAYLOAD_HEADER_SIZE +
+                                   i * image->slot_size),
+                        ==, 6);
+    g_autofree char *before = bytes_of(fixture, "b");
+    replay(fixture, TRUE);
+    g_assert_false(has_journal(fixture));
+    g_autofree char *after = bytes_of(fixture, "b");
+    g_assert_cmpstr(before, ==, after);
+    expect_state(fixture, "a", "x<- y<x >y!");
+}
+
+/* The disks' dates differ, and that they are one snapshot was seen: none collides with another. */
+static void
+test_one_identity(Fixture *fixture, gconstpointer data)
+{
+    run_machine(fixture, "start +x");
+    g_autoptr(SnapsetImage) a = read_image(fixture, "a");
+    g_autoptr(SnapsetImage) b = read_image(fixture, "b");
+    g_assert_false(snapset_uuid_equal(&snapset_image_entry(a, 0)->identity,
+                                      &snapset_image_entry(b, 0)->identity));
+    replay(fixture, TRUE);
+    g_autoptr(SnapsetImage) a_after = read_image(fixture, "a");
+    g_autoptr(SnapsetImage) b_after = read_image(fixture, "b");
+    g_assert_true(snapset_uuid_equal(&snapset_image_entry(a_after, 0)->identity,
+                                     &snapset_image_entry(b_after, 0)->identity));
+    g_assert_cmpuint(snapset_image_entry(b_after, 0)->record->members, ==, 2);
+}
+
+/* ---- events ---- */
+
+static void
+expect_event(const Fixture *fixture, SnapsetLiveEventKind kind, const char *tag, guint index)
+{
+    g_autoptr(GPtrArray) notes = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GPtrArray) images = snapset_domain_images(fixture->domain, notes);
+    g_autoptr(SnapsetLiveEvent) event = snapset_domain_event(kind, tag, images);
+    const SnapsetLiveImage *image = event->images->pdata[0];
+
+    g_assert_true(
+        snapset_uuid_equal(&image->entry, &snapset_image_entry(images->pdata[0], index)->derived));
+}
+
+/* Which entry QEMU loads when the tag alone does not tell. */
+static void
+test_which_entry(Fixture *fixture, gconstpointer data)
+{
+    qemu_img(fixture, "snapshot -c 2", "a"); /* ID 1 */
+    qemu_img(fixture, "snapshot -c x", "a"); /* ID 2 */
+    qemu_img(fixture, "snapshot -c x", "a"); /* ID 3 */
+    expect_event(fixture, SNAPSET_LIVE_EVENT_LOAD, "2", 1);
+    expect_event(fixture, SNAPSET_LIVE_EVENT_LOAD, "x", 1);
+    expect_event(fixture, SNAPSET_LIVE_EVENT_CREATE, "x", 2);
+    expect_event(fixture, SNAPSET_LIVE_EVENT_CREATE, "2", 0);
+}
+
+/* Where an image stands is known of new ones and sealed ones only. */
+static void
+test_certain_at_start(Fixture *fixture, gconstpointer data)
+{
+    static const char *const steps[] = {"start", "start +x", "start", "[+y]", "start"};
+    static const gboolean certain[] = {TRUE, FALSE, TRUE, FALSE, FALSE};
+    g_autofree char *overlay =
+        g_strdup_printf("create -q -f qcow2 -F qcow2 -b '%s/a'", fixture->folder);
+
+    for (gsize i = 0; i < G_N_ELEMENTS(steps); i++) {
+        run_machine(fixture, steps[i]);
+        g_autoptr(SnapsetLiveEvent) event = event_now(fixture, SNAPSET_LIVE_EVENT_START, "");
+        g_assert_cmpint(((SnapsetLiveImage *)event->images->pdata[0])->certain, ==, certain[i]);
+        replay(fixture, i == 1);
+    }
+    qemu_img(fixture, overlay, "b");
+    g_autoptr(SnapsetLiveEvent) event = event_now(fixture, SNAPSET_LIVE_EVENT_START, "");
+    g_assert_false(((SnapsetLiveImage *)event->images->pdata[1])->certain);
+}
+
+/* ---- journals ---- */
+
+static void
+test_no_uuid(Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+
+    g_clear_pointer(&fixture->domain->uuid, g_free);
+    g_assert_false(snapset_domain_replay(fixture->domain, TRUE, &error));
+    g_assert_error(error, SNAPSET_ERROR, SNAPSET_ERROR_FAILED);
+}
+
+static void
+test_only_garbage(Fixture *fixture, gconstpointer data)
+{
+    g_autofree char *path = journal_of(fixture);
+
+    run_machine(fixture, "start");
+    g_assert_true(g_file_set_contents(path, "\n('create', b'x', 1", -1, NULL));
+    replay(fixture, TRUE);
+    g_assert_false(has_journal(fixture));
+}
+
+/* Events name whatever a damaged disk made of them. */
+static void
+test_strange_paths(Fixture *fixture, gconstpointer data)
+{
+    static const char *const paths[] = {"", "nbd:unix:/x", "json:{", "/", "/dev/null", "a\nb"};
+    SnapsetUuid uuid = {.bytes = {1}};
+    g_autoptr(SnapsetLiveEvent) event = snapset_live_event_new(SNAPSET_LIVE_EVENT_CREATE, "x");
+
+    for (gsize i = 0; i < G_N_ELEMENTS(paths); i++)
+        snapset_live_event_add_image(event, paths[i], 0, &uuid, TRUE);
+    g_assert_true(snapset_live_journal_append(UUID, event, NULL));
+    replay(fixture, TRUE);
+    g_assert_false(has_journal(fixture));
+}
+
+int
+main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*run)(Fixture *, gconstpointer);
+    } tests[] = {
+        {"twice", test_twice},
+        {"runs", test_runs},
+        {"not-closed", test_not_closed},
+        {"broken-seal", test_broken_seal},
+        {"moved", test_moved},
+        {"made-anew", test_made_anew},
+        {"vanished", test_vanished},
+        {"no-image-any-more", test_no_image_any_more},
+        {"truncated", test_truncated},
+        {"stamped-since", test_stamped_since},
+        {"in-use", test_in_use},
+        {"in-use-by-another-name", test_in_use_by_another_name},
+        {"plugged-in", test_plugged_in},
+        {"unplugged", test_unplugged},
+        {"unplugged-and-in-use", test_unplugged_and_in_use},
+        {"unplugged-at-once", test_unplugged_at_once},
+        {"no-room", test_no_room},
+        {"no-room-at-all", test_no_room_at_all},
+        {"damaged", test_damaged},
+        {"one-identity", test_one_identity},
+        {"which-entry", test_which_entry},
+        {"certain-at-start", test_certain_at_start},
+        {"no-uuid", test_no_uuid},
+        {"only-garbage", test_only_garbage},
+        {"strange-paths", test_strange_paths},
+    };
+
+    g_test_init(&argc, &argv, NULL);
+    g_test_set_nonfatal_assertions();
+    for (gsize i = 0; i < G_N_ELEMENTS(stories); i++) {
+        g_autofree char *path = g_strdup_printf("/domain-images/story/%s", stories[i].name);
+        g_test_add(path, Fixture, GSIZE_TO_POINTER(i), set_up, test_story, tear_down);
+    }
+    for (gsize i = 0; i < G_N_ELEMENTS(tests); i++) {
+        g_autofree char *path = g_strdup_printf("/domain-images/%s", tests[i].name);
+        g_test_add(path, Fixture, NULL, set_up, tests[i].run, tear_down);
+    }
+    return g_test_run();
+}
