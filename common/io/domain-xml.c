@@ -84,45 +84,71 @@ top_node(xmlNode *source)
     return name;
 }
 
+/* The file or block device that a disk, or the variables, live in; NULL: neither. */
+static char *
+source_path(xmlNode *disk)
+{
+    xmlNode *source = child(disk, "source");
+    g_autofree char *type = attribute(disk, "type");
+
+    if (type == NULL || strcmp(type, "file") == 0)
+        return attribute(source, "file");
+    return strcmp(type, "block") == 0 ? attribute(source, "dev") : NULL;
+}
+
 static void
 add_disk(SnapsetDomain *domain, xmlNode *disk)
 {
     xmlNode *source = child(disk, "source");
-    g_autofree char *type = attribute(disk, "type");
     g_autofree char *format = attribute(child(disk, "driver"), "type");
     g_autofree char *target = attribute(child(disk, "target"), "dev");
-    g_autofree char *path = NULL;
-
-    if (type == NULL || strcmp(type, "file") == 0)
-        path = attribute(source, "file");
-    else if (strcmp(type, "block") == 0)
-        path = attribute(source, "dev");
+    g_autofree char *path = source_path(disk);
     SnapsetDisk *added = snapset_domain_add_disk(domain, target != NULL ? target : "?",
                                                  format != NULL ? format : "raw", path);
     added->node = top_node(source);
 }
 
-/* Since libvirt 10.9 a snapshot of a running machine takes its variables along, if qcow2. */
+/*
+ * Since libvirt 10.9 a snapshot of a running machine takes its variables along, if qcow2. A local
+ * file stands between the tags, or in a source like a disk's.
+ */
 static void
 add_nvram(SnapsetDomain *domain, xmlNode *nvram)
 {
     g_autofree char *format = attribute(nvram, "format");
-    g_autofree char *path = attribute(child(nvram, "source"), "file");
+    g_autofree char *path = child(nvram, "source") != NULL ? source_path(nvram) : content(nvram);
 
-    if (format == NULL || strcmp(format, "qcow2") != 0)
-        return;
-    if (path == NULL)
-        path = content(nvram);
-    snapset_domain_add_disk(domain, "nvram", format, path);
+    if (g_strcmp0(format, "qcow2") == 0)
+        snapset_domain_add_disk(domain, "nvram", format, path);
+}
+
+/* libvirt writes no document type, and the entities of one can grow without end. */
+static void
+refuse_document_type(void *context, const xmlChar *name, const xmlChar *external_id,
+                     const xmlChar *system_id)
+{
+    xmlStopParser(context);
+}
+
+static xmlDoc *
+parse(const char *text, gsize size)
+{
+    int options = XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING | XML_PARSE_HUGE;
+    xmlParserCtxt *context = size <= SNAPSET_DOMAIN_XML_MAX ? xmlNewParserCtxt() : NULL;
+    xmlDoc *document = NULL;
+
+    if (context == NULL)
+        return NULL;
+    context->sax->internalSubset = refuse_document_type;
+    document = xmlCtxtReadMemory(context, text, (int)size, "domain.xml", NULL, options);
+    xmlFreeParserCtxt(context);
+    return document;
 }
 
 SnapsetDomain *
 snapset_domain_from_xml(const char *text, gsize size, GError **error)
 {
-    int options = XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING | XML_PARSE_HUGE;
-    g_autoptr(xmlDoc) document = size <= SNAPSET_DOMAIN_XML_MAX
-                                     ? xmlReadMemory(text, (int)size, "domain.xml", NULL, options)
-                                     : NULL;
+    g_autoptr(xmlDoc) document = parse(text, size);
     xmlNode *root = document != NULL ? xmlDocGetRootElement(document) : NULL;
 
     if (root != NULL && strcmp((const char *)root->name, "domstatus") == 0)

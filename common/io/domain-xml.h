@@ -15,7 +15,7 @@
  * The writable disks out of a <domain>, or out of the status of a running one (<domstatus>), which
  * also names their nodes: disks and LUNs that are neither read-only nor transient,
  * and the firmware's variables where these are qcow2. CD-ROM and floppy are left out. Nothing
- * outside @text is read, no entity expanded. NULL with SNAPSET_ERROR_MALFORMED.
+ * outside @text is read; a document type is refused. NULL with SNAPSET_ERROR_MALFORMED.
  */
 SnapsetDomain *snapset_domain_from_xml(const char *text, gsize size, GError **error);
 
