@@ -48,7 +48,7 @@ define() {
 EOT
         for file; do
             [[ $file == *.raw ]] && format=raw || format=qcow2
-            printf "<disk type='file' device='disk'><driver name='qemu' type='$format'/>"
+            printf "<disk type='file' device='disk'><driver name='qemu' type='%s'/>" "$format"
             printf "<source file='%s'/><target dev='vd%b' bus='virtio'/></disk>\n" \
                 "$file" "\\x$(printf '%x' "$letter")"
             letter=$((letter + 1))
