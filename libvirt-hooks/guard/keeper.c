@@ -224,7 +224,8 @@ serve(pid_t relay)
 static void
 ignore_signals(void)
 {
-    static const int ignored[] = {SIGTERM, SIGHUP, SIGPIPE, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2};
+    static const int ignored[] = {SIGTERM, SIGHUP,  SIGPIPE, SIGINT, SIGQUIT,
+                                  SIGUSR1, SIGUSR2, SIGXFSZ, SIGXCPU};
 
     for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
         signal(ignored[i], SIG_IGN);

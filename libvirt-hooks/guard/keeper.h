@@ -15,12 +15,12 @@
  *     the client ends              what it sent whole is passed on, then QEMU's side is closed
  *     the guest is gone            the socket is removed, the keeper ends
  *
- * SIGTERM, SIGHUP and SIGPIPE are ignored: a guest must not die because a service is stopped. The
- * OOM killer leaves both alone. Of root's capabilities the keeper keeps only CAP_DAC_OVERRIDE,
- * which it and the judge need to reach files of other users; the relay does not use it, and the
- * judge has it by being executed by root. no_new_privs is not set, because it would forbid an LSM
- * to put the judge in a domain of its own. Neither can be dumped or traced: passwords pass through
- * a monitor.
+ * SIGTERM, SIGHUP, SIGPIPE, SIGXFSZ and their like are ignored: a guest must not die because a
+ * service is stopped or a file is too long. The OOM killer leaves both alone. Of root's
+ * capabilities the keeper keeps only CAP_DAC_OVERRIDE, which it and the judge need to reach files
+ * of other users; the relay does not use it, and the judge has it by being executed by root.
+ * no_new_privs is not set, because it would forbid an LSM to put the judge in a domain of its own.
+ * Neither can be dumped or traced: passwords pass through a monitor.
  */
 #pragma once
 
