@@ -61,6 +61,11 @@ expect_logged() {
     fail "nothing in the log matches $1: $(cat "$LOG")"
 }
 
+# guards [--output=json]: the guards that run, into OUT
+guards() {
+    expect_rc 0 in_libvirt "$BUILD_DIR/libvirt-hooks/guard/snapshot-set-guard" status "$@"
+}
+
 # sends_hmp: whether this libvirt takes snapshots by human monitor commands
 sends_hmp() {
     [ "$(libvirtd --version | sed 's/.* /10.9.0\n/' | sort -V | head -n 1)" != 10.9.0 ]

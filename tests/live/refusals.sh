@@ -244,23 +244,17 @@ test_colliding_disks() {
     expect_rc 0 libvirt start d
 }
 
-# guard_status: what it says as JSON, into OUT; as a table, into TABLE
-guard_status() {
-    local guard=$BUILD_DIR/libvirt-hooks/guard/snapshot-set-guard
-    expect_rc 0 in_libvirt "$guard" status
-    TABLE=$OUT
-    expect_rc 0 in_libvirt "$guard" status --output=json
-}
-
 test_status() {
-    local before
+    local before TABLE
     before=$(date -u +%FT%TZ)
     guarded a.qcow2 b.qcow2
     new_images c.qcow2
     define 'second one' "$PWD/c.qcow2"
     expect_rc 0 libvirt start 'second one'
     settle
-    guard_status
+    guards
+    TABLE=$OUT
+    guards --output=json
     expect_json '[g["domain"] for g in d]' '["d", "second one"]'
     expect_json "all('$before' <= g['since'] for g in d)" true
     expect_json '[g["refused"] for g in d]' '[null, null]'
@@ -268,14 +262,16 @@ test_status() {
     expect_equal "$(wc -l <<<"$TABLE")" 3 'lines of the table'
     refused_hmp tag-empty 'savevm ""'
     refused_hmp tag-invalid 'savevm a b'
-    guard_status
+    guards
+    TABLE=$OUT
+    guards --output=json
     expect_json 'd[0]["reason"].startswith("refused [tag-invalid]: ")' true
     expect_json "'$before' <= d[0]['refused']" true
     expect_json '[d[1]["refused"], d[1]["reason"]]' '[null, null]'
     grep -qE '^d +[0-9]+ +20[-0-9T:]+Z +20[-0-9T:]+Z +refused \[tag-invalid\]: ' <<<"$TABLE" ||
         fail "$TABLE"
     expect_rc 0 libvirt destroy 'second one'
-    guard_status
+    guards --output=json
     expect_json '[g["domain"] for g in d]' '["d"]'
 }
 
