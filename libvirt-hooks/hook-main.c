@@ -107,10 +107,13 @@ recover(const char *domain, const SnapsetDomain *disks, SnapsetReport *report,
 static void
 replay(const char *name, const SnapsetDomain *domain, gboolean closed)
 {
+    g_autoptr(GPtrArray) notes = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GError) error = NULL;
 
-    if (!snapset_domain_replay(domain, closed, &error))
+    if (!snapset_domain_replay(domain, closed, notes, &error))
         log_line(name, "the records are not up to date yet: %s", error->message);
+    else
+        log_lines(name, notes, "; what the guest did with its snapshots is not recorded there");
 }
 
 static void

@@ -14,6 +14,16 @@
 #include "common/ops/replay.h"
 #include "common/ops/set.h"
 
+/* Why the file @path was passed over. */
+static void
+note(GPtrArray *notes, const char *path, const char *why)
+{
+    g_autofree char *quoted = snapset_format_quoted(path);
+
+    if (notes != NULL)
+        g_ptr_array_add(notes, g_strdup_printf("%s: %s", quoted, why));
+}
+
 static SnapsetImage *
 read_disk(const SnapsetDisk *disk, GPtrArray *notes)
 {
@@ -27,8 +37,7 @@ read_disk(const SnapsetDisk *disk, GPtrArray *notes)
             snapset_chain_read(image, disk->path);
             return image;
         }
-        g_autofree char *quoted = snapset_format_quoted(name);
-        g_ptr_array_add(notes, g_strdup_printf("%s: %s", quoted, error->message));
+        note(notes, name, error->message);
     }
     return snapset_image_new(name, disk->format);
 }
@@ -135,20 +144,26 @@ replay_into(const SnapsetHandle *handle, const SnapsetImage *image, GPtrArray *e
 
 /* What is no qcow2 image any more, or has a record beyond reading, is passed over. */
 static gboolean
-replay_image(const SnapsetHandle *handle, GPtrArray *events, gboolean closed, GError **error)
+replay_image(const SnapsetHandle *handle, GPtrArray *events, gboolean closed, GPtrArray *notes,
+             GError **error)
 {
     g_autoptr(GError) failure = NULL;
     g_autoptr(SnapsetImage) image = snapset_image_read_fd(handle->fd, handle->source->name,
                                                           SNAPSET_READ_THOROUGH, NULL, &failure);
 
     if (g_error_matches(failure, SNAPSET_ERROR, SNAPSET_ERROR_NOT_QCOW2) ||
-        g_error_matches(failure, SNAPSET_ERROR, SNAPSET_ERROR_MALFORMED))
+        g_error_matches(failure, SNAPSET_ERROR, SNAPSET_ERROR_MALFORMED)) {
+        note(notes, handle->source->path, failure->message);
         return TRUE;
-    if (image == NULL)
+    }
+    if (image == NULL) {
         g_propagate_error(error, g_steal_pointer(&failure));
-    else if (image->ledger_state == SNAPSET_LEDGER_DAMAGED ||
-             replay_into(handle, image, events, closed, error))
+    } else if (image->ledger_state == SNAPSET_LEDGER_DAMAGED) {
+        note(notes, handle->source->path, "its record is damaged");
         return TRUE;
+    } else if (replay_into(handle, image, events, closed, error)) {
+        return TRUE;
+    }
     return snapset_name_error(error, handle->source->name);
 }
 
@@ -207,7 +222,7 @@ touched_paths(const SnapsetDomain *domain, GPtrArray *events)
 /* Lock every image that is there; FALSE when one of the domain's disks is in use. */
 static gboolean
 open_images(const SnapsetDomain *domain, GPtrArray *paths, GPtrArray *sources, GPtrArray *handles,
-            GError **error)
+            GPtrArray *notes, GError **error)
 {
     for (guint i = 0; i < paths->len; i++) {
         const char *path = paths->pdata[i];
@@ -221,13 +236,16 @@ open_images(const SnapsetDomain *domain, GPtrArray *paths, GPtrArray *sources, G
                    is_disk_of(domain, path)) {
             g_propagate_error(error, g_steal_pointer(&failure));
             return snapset_name_error(error, path);
+        } else {
+            note(notes, path, failure->message);
         }
     }
     return TRUE;
 }
 
 gboolean
-snapset_domain_replay(const SnapsetDomain *domain, gboolean closed, GError **error)
+snapset_domain_replay(const SnapsetDomain *domain, gboolean closed, GPtrArray *notes,
+                      GError **error)
 {
     const char *uuid = domain->uuid != NULL ? domain->uuid : "";
     g_autoptr(GPtrArray) events = snapset_live_journal_read(uuid, error);
@@ -241,12 +259,12 @@ snapset_domain_replay(const SnapsetDomain *domain, gboolean closed, GError **err
     if (events->len == 0)
         return snapset_live_journal_remove(uuid, error);
     g_autoptr(GPtrArray) paths = touched_paths(domain, events);
-    if (!open_images(domain, paths, sources, handles, error))
+    if (!open_images(domain, paths, sources, handles, notes, error))
         return FALSE;
     for (guint i = 0; i < handles->len; i++) {
         const SnapsetHandle *handle = handles->pdata[i];
         gboolean sealable = closed && is_disk_of(domain, handle->source->path);
-        if (!replay_image(handle, events, sealable, error))
+        if (!replay_image(handle, events, sealable, notes, error))
             return FALSE;
     }
     return snapset_live_journal_remove(uuid, error);

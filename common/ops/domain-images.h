@@ -26,7 +26,8 @@ SnapsetLiveEvent *snapset_domain_event(SnapsetLiveEventKind kind, const char *ta
  *
  * Doing it again after a crash does no harm (common/ops/replay.h). An image that is gone, or no
  * qcow2 image any more, is passed over, and so is a disk that was taken from the domain and is now
- * in use elsewhere. While one of the domain's own disks is in use nothing is done: FALSE with
- * SNAPSET_ERROR_LOCKED.
+ * in use elsewhere, or what cannot be written: then @notes (of char *, or NULL) says so. While one
+ * of the domain's own disks is in use nothing is done: FALSE with SNAPSET_ERROR_LOCKED.
  */
-gboolean snapset_domain_replay(const SnapsetDomain *domain, gboolean closed, GError **error);
+gboolean snapset_domain_replay(const SnapsetDomain *domain, gboolean closed, GPtrArray *notes,
+                               GError **error);

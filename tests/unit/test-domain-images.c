@@ -140,7 +140,7 @@ replay(const Fixture *fixture, gboolean closed)
 {
     g_autoptr(GError) error = NULL;
 
-    g_assert_true(snapset_domain_replay(fixture->domain, closed, &error));
+    g_assert_true(snapset_domain_replay(fixture->domain, closed, NULL, &error));
     g_assert_no_error(error);
 }
 
@@ -439,7 +439,7 @@ test_in_use(Fixture *fixture, gconstpointer data)
     run_machine(fixture, "start +x");
     g_autofree char *a = bytes_of(fixture, "a");
     SnapsetFd fd = lock(fixture, "b");
-    g_assert_false(snapset_domain_replay(fixture->domain, TRUE, &error));
+    g_assert_false(snapset_domain_replay(fixture->domain, TRUE, NULL, &error));
     g_assert_error(error, SNAPSET_ERROR, SNAPSET_ERROR_LOCKED);
     g_assert_true(has_journal(fixture));
     g_autofree char *after = bytes_of(fixture, "a");
@@ -461,7 +461,7 @@ test_in_use_by_another_name(Fixture *fixture, gconstpointer data)
     disk->path = path_of(fixture, "link");
     g_assert_cmpint(symlink(b, disk->path), ==, 0);
     SnapsetFd fd = lock(fixture, "b");
-    g_assert_false(snapset_domain_replay(fixture->domain, TRUE, NULL));
+    g_assert_false(snapset_domain_replay(fixture->domain, TRUE, NULL, NULL));
     close(fd);
     replay(fixture, TRUE);
     expect_state(fixture, "ab", "x<- >x!>x!");
@@ -670,7 +670,7 @@ test_no_uuid(Fixture *fixture, gconstpointer data)
     g_autoptr(GError) error = NULL;
 
     g_clear_pointer(&fixture->domain->uuid, g_free);
-    g_assert_false(snapset_domain_replay(fixture->domain, TRUE, &error));
+    g_assert_false(snapset_domain_replay(fixture->domain, TRUE, NULL, &error));
     g_assert_error(error, SNAPSET_ERROR, SNAPSET_ERROR_FAILED);
 }
 
