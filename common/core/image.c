@@ -163,6 +163,17 @@ snapset_image_find_identity(const SnapsetImage *image, const SnapsetUuid *identi
     return NULL;
 }
 
+const SnapsetEntry *
+snapset_image_find_loaded(const SnapsetImage *image, const char *name)
+{
+    for (guint i = 0; i < image->entries->len; i++) {
+        const SnapsetEntry *entry = snapset_image_entry(image, i);
+        if (strcmp(entry->id, name) == 0)
+            return entry;
+    }
+    return snapset_image_find_tag(image, name);
+}
+
 guint
 snapset_image_count_tag(const SnapsetImage *image, const char *tag)
 {

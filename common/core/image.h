@@ -89,6 +89,12 @@ const SnapsetEntry *snapset_image_find_identity(const SnapsetImage *image,
                                                 const SnapsetUuid *identity);
 const SnapsetEntry *snapset_image_find_tag(const SnapsetImage *image, const char *tag);
 
+/*
+ * The entry that QEMU loads for @name (block/qcow2-snapshot.c, find_snapshot_by_id_or_name()): an
+ * ID goes before a tag, and the first before others. NULL: none.
+ */
+const SnapsetEntry *snapset_image_find_loaded(const SnapsetImage *image, const char *name);
+
 /* How many entries have that tag, or that ID. */
 guint snapset_image_count_tag(const SnapsetImage *image, const char *tag);
 guint snapset_image_count_id(const SnapsetImage *image, const char *id);

@@ -88,9 +88,10 @@ check_loaded_image(const SnapsetImage *image, const char *tag, SnapsetReport *re
         snapset_report_add_image(report, SNAPSET_RULE_TAG_DUPLICATE, tag, image->filename, NULL,
                                  "%s has tag %s more than once, and QEMU would take the first",
                                  name, quoted);
-    if (snapset_image_count_id(image, tag) > 0)
+    if (snapset_image_find_loaded(image, tag) != entry)
         snapset_report_add_image(report, SNAPSET_RULE_TAG_NUMERIC, tag, image->filename, NULL,
-                                 "on %s tag %s is the ID of a snapshot, and QEMU would load that",
+                                 "on %s tag %s is the ID of another snapshot, and QEMU would load "
+                                 "that",
                                  name, quoted);
     if (image->header != NULL && image->header->has_bitmaps)
         snapset_report_add_image(report, SNAPSET_RULE_LOAD_WOULD_FAIL, tag, image->filename, NULL,
@@ -103,13 +104,7 @@ check_loaded_image(const SnapsetImage *image, const char *tag, SnapsetReport *re
 static void
 check_load(const SnapsetCatalog *catalog, const char *tag, SnapsetReport *report)
 {
-    gboolean colliding = FALSE;
-
-    for (guint i = 0; i < catalog->snapshots->len; i++) {
-        const SnapsetSnapshot *snapshot = snapset_catalog_snapshot(catalog, i);
-        colliding |= snapshot->standing == SNAPSET_COLLIDING && strcmp(snapshot->tag, tag) == 0;
-    }
-    if (colliding)
+    if (g_hash_table_contains(catalog->colliding, tag))
         snapset_rules_collision(catalog, tag, report);
     for (guint i = 0; i < catalog->images->len; i++)
         check_loaded_image(snapset_catalog_image(catalog, i), tag, report);
@@ -127,20 +122,42 @@ is_deleted(const SnapsetDomain *domain, const SnapsetLiveRequest *request, guint
            (request->id == NULL || strcmp(entry->id, request->id) == 0);
 }
 
+/* Whether QEMU would delete some entry of @snapshot. */
+static gboolean
+is_hit(const SnapsetDomain *domain, const SnapsetLiveRequest *request,
+       const SnapsetSnapshot *snapshot)
+{
+    gboolean hit = FALSE;
+
+    for (guint i = 0; i < snapshot->members->len; i++) {
+        const SnapsetMember *member = snapset_snapshot_member(snapshot, i);
+        /* what stands in a backing file is out of its reach */
+        hit |= member->link == 0 && !member->entry->is_external &&
+               is_deleted(domain, request, member->image, member->entry);
+    }
+    return hit;
+}
+
+/* One command that deletes different snapshots because they share a tag. */
+static void
+check_deleted_rivals(const SnapsetCatalog *catalog, const SnapsetDomain *domain,
+                     const SnapsetLiveRequest *request, SnapsetReport *report)
+{
+    const GPtrArray *rivals = g_hash_table_lookup(catalog->colliding, request->tag);
+    guint hits = 0;
+
+    for (guint i = 0; rivals != NULL && i < rivals->len; i++)
+        hits += is_hit(domain, request, rivals->pdata[i]);
+    if (hits > 1)
+        snapset_rules_collision(catalog, request->tag, report);
+}
+
 static void
 check_protected(const SnapsetDomain *domain, const SnapsetLiveRequest *request,
                 const SnapsetCatalog *catalog, const SnapsetSnapshot *snapshot,
                 SnapsetReport *report)
 {
-    gboolean deleted = FALSE;
-
-    if (!snapshot->is_protected)
-        return;
-    for (guint i = 0; i < snapshot->members->len; i++) {
-        const SnapsetMember *member = snapset_snapshot_member(snapshot, i);
-        deleted |= is_deleted(domain, request, member->image, member->entry);
-    }
-    if (!deleted)
+    if (!snapshot->is_protected || !is_hit(domain, request, snapshot))
         return;
     g_autoptr(GPtrArray) names = snapset_catalog_having(catalog, snapshot);
     g_autofree char *quoted = snapset_format_quoted(snapshot->tag);
@@ -156,6 +173,7 @@ check_delete(const SnapsetCatalog *catalog, const SnapsetDomain *domain,
         check_protected(domain, request, catalog, snapset_catalog_snapshot(catalog, i), report);
     if (request->tag == NULL || request->id != NULL) /* an ID leaves no doubt */
         return;
+    check_deleted_rivals(catalog, domain, request, report);
     g_autofree char *quoted = snapset_format_quoted(request->tag);
     for (guint i = 0; i < catalog->images->len; i++) {
         const SnapsetImage *image = snapset_catalog_image(catalog, i);

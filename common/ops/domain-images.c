@@ -63,18 +63,6 @@ last_entry(const SnapsetImage *image, const char *tag)
     return NULL;
 }
 
-/* The one that QEMU loads for that name: an ID goes before a tag, and the first before others. */
-static const SnapsetEntry *
-loaded_entry(const SnapsetImage *image, const char *name)
-{
-    for (guint i = 0; i < image->entries->len; i++) {
-        const SnapsetEntry *entry = snapset_image_entry(image, i);
-        if (strcmp(entry->id, name) == 0)
-            return entry;
-    }
-    return snapset_image_find_tag(image, name);
-}
-
 /* Is it known where the image stands? A new one stands at the root. */
 static gboolean
 is_certain(const SnapsetImage *image)
@@ -95,7 +83,7 @@ snapset_domain_event(SnapsetLiveEventKind kind, const char *tag, GPtrArray *imag
         if (!image->is_local)
             continue;
         const SnapsetEntry *entry =
-            kind == SNAPSET_LIVE_EVENT_LOAD ? loaded_entry(image, tag) : last_entry(image, tag);
+            kind == SNAPSET_LIVE_EVENT_LOAD ? snapset_image_find_loaded(image, tag) : last_entry(image, tag);
         SnapsetUuid uuid = kind == SNAPSET_LIVE_EVENT_START ? snapset_image_current(image)
                            : entry != NULL                  ? entry->derived
                                                             : snapset_uuid_nil;

@@ -186,6 +186,21 @@ image_new(const char *filename)
     return image;
 }
 
+/* The next file of @top's chain. */
+static SnapsetImage *
+backing_new(SnapsetImage *top)
+{
+    if (top->backing == NULL)
+        top->backing = g_ptr_array_new_with_free_func((GDestroyNotify)snapset_image_free);
+    g_autofree char *name = g_strdup_printf("%s.base%u", top->filename, top->backing->len);
+    SnapsetImage *image = image_new(name);
+    SnapsetImage *above = top->backing->len > 0 ? top->backing->pdata[top->backing->len - 1] : top;
+
+    above->backing_filename = g_strdup(name);
+    g_ptr_array_add(top->backing, image);
+    return image;
+}
+
 GPtrArray *
 build_images(const char *text)
 {
@@ -199,6 +214,8 @@ build_images(const char *text)
             g_autofree char *name = g_strndup(word, strlen(word) - 1);
             image = image_new(name);
             g_ptr_array_add(images, image);
+        } else if (strcmp(word, "|") == 0) {
+            image = backing_new(images->pdata[images->len - 1]);
         } else if (*word == '>') {
             ledger_of(image)->current = build_uuid(word + 1);
         } else if (*word == '~') {
@@ -209,8 +226,12 @@ build_images(const char *text)
             add_entry(image, word);
         }
     }
-    for (guint i = 0; i < images->len; i++)
+    for (guint i = 0; i < images->len; i++) {
+        const SnapsetImage *top = images->pdata[i];
         snapset_image_finish(images->pdata[i]);
+        for (guint j = 0; top->backing != NULL && j < top->backing->len; j++)
+            snapset_image_finish(top->backing->pdata[j]);
+    }
     return images;
 }
 

@@ -7,6 +7,7 @@
  * Words, separated by blanks:
  *
  *     NAME:      begins the image of that file name; all that follows belongs to it
+ *     |          the same for its backing file, or that one's
  *     TAG@DATE   an entry of that tag and date in seconds, and directly after it, in this order,
  *         .NSEC      nanoseconds
  *         +CLOCK     VM clock, seconds

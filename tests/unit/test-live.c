@@ -8,13 +8,16 @@
 #include "common/io/qmp-request.h"
 #include "tests/unit/build-image.h"
 
-/* "rule(image image) rule", or "-" for nothing, or "?" for what is no command. */
+/* "rule rule", or "-" for nothing, or "?" for what is no command. */
 static char *
-judge(const char *command, const char *set)
+judge(const char *command, const char *set, SnapsetVerdict verdict)
 {
     g_autoptr(SnapsetCatalog) catalog = build_catalog(set);
     g_autoptr(SnapsetDomain) domain = snapset_domain_new();
-    g_autoptr(SnapsetReport) report = snapset_report_new(NULL);
+    SnapsetVerdicts verdicts;
+    for (guint i = 0; i < SNAPSET_RULE_COUNT; i++)
+        verdicts.of[i] = verdict;
+    g_autoptr(SnapsetReport) report = snapset_report_new(&verdicts);
     g_autoptr(SnapsetLiveRequest) request =
         snapset_qmp_request_parse(command, strlen(command), NULL);
     GString *out = g_string_new(NULL);
@@ -26,8 +29,11 @@ judge(const char *command, const char *set)
     if (request == NULL)
         return g_string_free(g_string_append(out, "?"), FALSE);
     snapset_rules_live(catalog, domain, request, report);
+    g_assert_cmpint(snapset_report_is_denied(report), ==,
+                    verdict == SNAPSET_DENY && report->violations->len > 0);
     for (guint i = 0; i < report->violations->len; i++) {
         const SnapsetViolation *violation = report->violations->pdata[i];
+        g_assert_cmpint(violation->verdict, ==, verdict);
         g_string_append_printf(out, "%s%s", i > 0 ? " " : "", snapset_rule_name(violation->rule));
     }
     return g_string_free(out->len > 0 ? out : g_string_append(out, "-"), FALSE);
@@ -38,6 +44,9 @@ judge(const char *command, const char *set)
 #define SAVE(tag, devices)                                                                         \
     "{\"execute\": \"snapshot-save\", \"arguments\": {\"job-id\": \"j\", \"tag\": " tag            \
     ", \"vmstate\": \"d0\", \"devices\": [" devices "]}}"
+#define DELETE(tag, devices)                                                                       \
+    "{\"execute\": \"snapshot-delete\", \"arguments\": {\"job-id\": \"j\", \"tag\": \"" tag        \
+    "\", \"devices\": [" devices "]}}"
 #define BOTH "\"d0\", \"d1\""
 #define ON_ONE(command, rest)                                                                      \
     "{\"execute\": \"" command "\", \"arguments\": {\"device\": \"d0\"" rest "}}"
@@ -103,7 +112,16 @@ static const struct {
     {"loadvm-nameless", HMP("loadvm"), SAME, "-"},
     {"loadvm-colliding", HMP("loadvm b"), "a: b@100/5 b: b@900/5", "identity-collision"},
     {"loadvm-twice", HMP("loadvm b"), TWICE, "tag-duplicate"},
-    {"loadvm-id", HMP("loadvm 2"), "a: x@1 2@100/5 b: 2@100", "tag-numeric"},
+    {"loadvm-id", HMP("loadvm 2"), "a: x@1#2 2@100/5#1 b: 2@100", "tag-numeric"},
+    {"loadvm-own-id", HMP("loadvm 1"), "a: 1@100/5 b: 1@100", "-"},
+    {"loadvm-own-id-of-two", HMP("loadvm 1"), "a: 1@100/5#1 x@200#1 b: 1@100", "-"},
+    {"loadvm-later-id", HMP("loadvm 2"), "a: 2@100/5#1 x@200#2 b: 2@100", "tag-numeric"},
+    {"loadvm-id-that-is-no-tag", HMP("loadvm 2"), "a: x@1 y@2 b: x@1", "tag-numeric"},
+    {"loadvm-word-that-is-an-id", HMP("loadvm b"), "a: b@100/5#9 x@200#b b: b@100", "tag-numeric"},
+    {"loadvm-other-size", HMP("loadvm b"), "a: b@100/5%512 b: b@100", "load-would-fail"},
+    {"loadvm-unproven", HMP("loadvm b"), "a: b@100 b: b@101", "-"}, /* QEMU wants VM state */
+    {"loadvm-everything", HMP("loadvm 2"), "a: x@1/5#2 2@100/5#1 2@101 b: 2@900/5%512 !bitmaps",
+     "identity-collision tag-duplicate tag-numeric load-would-fail load-would-fail"},
     {"loadvm-bitmaps", HMP("loadvm b"), "a: b@100/5 b: b@100 !bitmaps", "load-would-fail"},
     {"load-left-out",
      "{\"execute\": \"snapshot-load\", \"arguments\": {\"tag\": \"b\", \"devices\": [\"d0\"]}}",
@@ -112,6 +130,16 @@ static const struct {
     {"delvm-twice", HMP("delvm b"), TWICE, "tag-duplicate"},
     {"delvm-protected", HMP("delvm b"), PROTECTED, "snapshot-protected"},
     {"delvm-other", HMP("delvm c"), PROTECTED, "-"},
+    {"delvm-gone", HMP("delvm z"), PROTECTED, "-"},
+    {"delvm-colliding", HMP("delvm b"), "a: b@100/5 b: b@900/5", "identity-collision"},
+    {"delvm-unproven", HMP("delvm b"), "a: b@100 b: b@101", "-"},
+    {"delvm-partial", HMP("delvm b"), "a: b@100/5 b:", "-"},
+    {"delete-colliding", DELETE("b", BOTH), "a: b@100/5 b: b@900/5", "identity-collision"},
+    {"delete-colliding-on-one", DELETE("b", "\"d0\""), "a: b@100/5 b: b@900/5", "-"},
+    {"delete-colliding-beside", DELETE("b", "\"d0\", \"d1\""), "a: b@100/5 b: b@100 c: b@900/5",
+     "-"},
+    {"delete-protected-elsewhere", DELETE("b", "\"d1\""), "a: b@100=Ap b: b@900=B", "-"},
+    {"delete-in-base", DELETE("b", BOTH), "a: | b@100/5=Ap b: | b@100=Ap", "-"},
 
     {"overlay-alone",
      "{\"execute\": \"blockdev-snapshot\", \"arguments\": {\"node\": \"d0\", "
@@ -171,19 +199,24 @@ static const struct {
 static void
 test_row(gconstpointer data)
 {
-    const char *const *row = data;
-    g_autofree char *got = judge(row[1], row[2]);
+    gsize row = GPOINTER_TO_SIZE(data);
+    g_autofree char *denied = judge(rows[row].command, rows[row].set, SNAPSET_DENY);
+    g_autofree char *warned = judge(rows[row].command, rows[row].set, SNAPSET_WARN);
+    g_autofree char *ignored = judge(rows[row].command, rows[row].set, SNAPSET_IGNORE);
 
-    g_assert_cmpstr(got, ==, row[3]);
+    g_assert_cmpstr(denied, ==, rows[row].want);
+    g_assert_cmpstr(warned, ==, rows[row].want);
+    g_assert_cmpstr(ignored, ==, *rows[row].want == '?' ? "?" : "-");
 }
 
 int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    g_test_set_nonfatal_assertions();
     for (gsize i = 0; i < G_N_ELEMENTS(rows); i++) {
         g_autofree char *path = g_strconcat("/live/", rows[i].name, NULL);
-        g_test_add_data_func(path, &rows[i], test_row);
+        g_test_add_data_func(path, GSIZE_TO_POINTER(i), test_row);
     }
     return g_test_run();
 }
