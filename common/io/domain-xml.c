@@ -2,72 +2,33 @@
 /* libvirt's domain XML. */
 #include "common/io/domain-xml.h"
 
-#include <libxml/parser.h>
 #include <string.h>
 #include <unistd.h>
 
-typedef xmlChar *XmlString;
-
-static void
-xml_string_free(XmlString text)
-{
-    xmlFree(text);
-}
-G_DEFINE_AUTO_CLEANUP_FREE_FUNC(XmlString, xml_string_free, NULL)
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(xmlDoc, xmlFreeDoc)
-
-static xmlNode *
-child(xmlNode *parent, const char *name)
-{
-    for (xmlNode *node = parent != NULL ? parent->children : NULL; node != NULL;
-         node = node->next) {
-        if (node->type == XML_ELEMENT_NODE && strcmp((const char *)node->name, name) == 0)
-            return node;
-    }
-    return NULL;
-}
-
-static char *
-unless_empty(XmlString value)
-{
-    return value != NULL && *value != '\0' ? g_strdup((const char *)value) : NULL;
-}
-
-/* An attribute, or what stands between the tags, as a string to be freed; NULL: nothing. */
-static char *
-attribute(xmlNode *node, const char *name)
-{
-    g_auto(XmlString) value = node != NULL ? xmlGetProp(node, (const xmlChar *)name) : NULL;
-    return unless_empty(value);
-}
-
-static char *
-content(xmlNode *node)
-{
-    g_auto(XmlString) value = node != NULL ? xmlNodeGetContent(node) : NULL;
-    return unless_empty(value);
-}
+#include "common/io/xml.h"
 
 static gboolean
 is_writable_disk(xmlNode *disk)
 {
-    g_autofree char *device = attribute(disk, "device");
+    g_autofree char *device = snapset_xml_attribute(disk, "device");
 
     if (device != NULL && strcmp(device, "disk") != 0 && strcmp(device, "lun") != 0)
         return FALSE;
-    return child(disk, "readonly") == NULL && child(disk, "transient") == NULL;
+    return snapset_xml_child(disk, "readonly") == NULL &&
+           snapset_xml_child(disk, "transient") == NULL;
 }
 
 /* The status file's <privateData><nodenames><nodename type='...' name='...'/>. */
 static char *
 node_name(xmlNode *source, const char *type)
 {
-    xmlNode *names = child(child(source, "privateData"), "nodenames");
+    xmlNode *names = snapset_xml_child(snapset_xml_child(source, "privateData"), "nodenames");
 
-    for (xmlNode *node = names != NULL ? names->children : NULL; node != NULL; node = node->next) {
-        g_autofree char *own = node->type == XML_ELEMENT_NODE ? attribute(node, "type") : NULL;
+    for (xmlNode *node = snapset_xml_child(names, "nodename"); node != NULL;
+         node = snapset_xml_next(node, "nodename")) {
+        g_autofree char *own = snapset_xml_attribute(node, "type");
         if (g_strcmp0(own, type) == 0)
-            return attribute(node, "name");
+            return snapset_xml_attribute(node, "name");
     }
     return NULL;
 }
@@ -88,20 +49,20 @@ top_node(xmlNode *source)
 static char *
 source_path(xmlNode *disk)
 {
-    xmlNode *source = child(disk, "source");
-    g_autofree char *type = attribute(disk, "type");
+    xmlNode *source = snapset_xml_child(disk, "source");
+    g_autofree char *type = snapset_xml_attribute(disk, "type");
 
     if (type == NULL || strcmp(type, "file") == 0)
-        return attribute(source, "file");
-    return strcmp(type, "block") == 0 ? attribute(source, "dev") : NULL;
+        return snapset_xml_attribute(source, "file");
+    return strcmp(type, "block") == 0 ? snapset_xml_attribute(source, "dev") : NULL;
 }
 
 static void
 add_disk(SnapsetDomain *domain, xmlNode *disk)
 {
-    xmlNode *source = child(disk, "source");
-    g_autofree char *format = attribute(child(disk, "driver"), "type");
-    g_autofree char *target = attribute(child(disk, "target"), "dev");
+    xmlNode *source = snapset_xml_child(disk, "source");
+    g_autofree char *format = snapset_xml_attribute(snapset_xml_child(disk, "driver"), "type");
+    g_autofree char *target = snapset_xml_attribute(snapset_xml_child(disk, "target"), "dev");
     g_autofree char *path = source_path(disk);
     SnapsetDisk *added = snapset_domain_add_disk(domain, target != NULL ? target : "?",
                                                  format != NULL ? format : "raw", path);
@@ -115,63 +76,46 @@ add_disk(SnapsetDomain *domain, xmlNode *disk)
 static void
 add_nvram(SnapsetDomain *domain, xmlNode *nvram)
 {
-    g_autofree char *format = attribute(nvram, "format");
-    g_autofree char *path = child(nvram, "source") != NULL ? source_path(nvram) : content(nvram);
+    g_autofree char *format = snapset_xml_attribute(nvram, "format");
+    g_autofree char *path = snapset_xml_child(nvram, "source") != NULL ? source_path(nvram)
+                                                                       : snapset_xml_content(nvram);
 
     if (g_strcmp0(format, "qcow2") == 0)
         snapset_domain_add_disk(domain, "nvram", format, path);
 }
 
-/* libvirt writes no document type, and the entities of one can grow without end. */
-static void
-refuse_document_type(void *context, const xmlChar *name, const xmlChar *external_id,
-                     const xmlChar *system_id)
+SnapsetDomain *
+snapset_domain_from_node(xmlNode *node)
 {
-    xmlStopParser(context);
-}
-
-static xmlDoc *
-parse(const char *text, gsize size)
-{
-    int options = XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING | XML_PARSE_HUGE;
-    xmlParserCtxt *context = size <= SNAPSET_DOMAIN_XML_MAX ? xmlNewParserCtxt() : NULL;
-    xmlDoc *document = NULL;
-
-    if (context == NULL)
-        return NULL;
-    context->sax->internalSubset = refuse_document_type;
-    document = xmlCtxtReadMemory(context, text, (int)size, "domain.xml", NULL, options);
-    xmlFreeParserCtxt(context);
-    return document;
+    SnapsetDomain *domain = snapset_domain_new();
+    domain->id = snapset_xml_attribute(node, "id");
+    domain->name = snapset_xml_content(snapset_xml_child(node, "name"));
+    domain->uuid = snapset_xml_content(snapset_xml_child(node, "uuid"));
+    for (xmlNode *disk = snapset_xml_child(snapset_xml_child(node, "devices"), "disk");
+         disk != NULL; disk = snapset_xml_next(disk, "disk")) {
+        if (is_writable_disk(disk))
+            add_disk(domain, disk);
+    }
+    xmlNode *nvram = snapset_xml_child(snapset_xml_child(node, "os"), "nvram");
+    if (nvram != NULL)
+        add_nvram(domain, nvram);
+    return domain;
 }
 
 SnapsetDomain *
 snapset_domain_from_xml(const char *text, gsize size, GError **error)
 {
-    g_autoptr(xmlDoc) document = parse(text, size);
+    g_autoptr(xmlDoc) document =
+        size <= SNAPSET_DOMAIN_XML_MAX ? snapset_xml_parse(text, size) : NULL;
     xmlNode *root = document != NULL ? xmlDocGetRootElement(document) : NULL;
 
     if (root != NULL && strcmp((const char *)root->name, "domstatus") == 0)
-        root = child(root, "domain");
+        root = snapset_xml_child(root, "domain");
     if (root == NULL || strcmp((const char *)root->name, "domain") != 0) {
         snapset_throw(error, SNAPSET_ERROR_MALFORMED, "this is not a domain's XML");
         return NULL;
     }
-    SnapsetDomain *domain = snapset_domain_new();
-    domain->id = attribute(root, "id");
-    domain->name = content(child(root, "name"));
-    domain->uuid = content(child(root, "uuid"));
-    xmlNode *devices = child(root, "devices");
-    for (xmlNode *node = devices != NULL ? devices->children : NULL; node != NULL;
-         node = node->next) {
-        if (node->type == XML_ELEMENT_NODE && strcmp((const char *)node->name, "disk") == 0 &&
-            is_writable_disk(node))
-            add_disk(domain, node);
-    }
-    xmlNode *nvram = child(child(root, "os"), "nvram");
-    if (nvram != NULL)
-        add_nvram(domain, nvram);
-    return domain;
+    return snapset_domain_from_node(root);
 }
 
 SnapsetDomain *

@@ -19,6 +19,11 @@
  */
 SnapsetDomain *snapset_domain_from_xml(const char *text, gsize size, GError **error);
 
+struct _xmlNode; /* libxml2's */
+
+/* The same out of a <domain> element inside other XML. */
+SnapsetDomain *snapset_domain_from_node(struct _xmlNode *node);
+
 /*
  * The running domain of that name, from libvirt's own status file: the disks as they are now,
  * after hot-plug and external snapshots. $SNAPSHOT_SET_STATUS_DIR, else the folder that libvirt
