@@ -15,6 +15,7 @@
 
 #include "common/core/format.h"
 #include "common/io/domain-xml.h"
+#include "common/ops/domain-adopt.h"
 #include "common/ops/domain-images.h"
 #include "common/ops/operations.h"
 #include "common/ops/policy-file.h"
@@ -116,22 +117,38 @@ replay(const char *name, const SnapsetDomain *domain, gboolean closed)
         log_lines(name, notes, "; what the guest did with its snapshots is not recorded there");
 }
 
+/* The disks as they are judged: with what libvirt's own metadata tells of them recorded. */
+static SnapsetCatalog *
+read_disks(const char *name, const SnapsetDomain *domain)
+{
+    g_autoptr(GPtrArray) notes = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GPtrArray) adopted = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GPtrArray) again = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GPtrArray) images = snapset_domain_images(domain, notes);
+    g_autoptr(SnapsetCatalog) catalog = snapset_catalog_new(images);
+    gboolean is_changed = snapset_domain_adopt(domain, catalog, adopted);
+
+    log_lines(name, notes, "; it is judged as if it had no snapshots");
+    log_lines(name, adopted, "");
+    if (!is_changed)
+        return g_steal_pointer(&catalog);
+    g_autoptr(GPtrArray) changed = snapset_domain_images(domain, again);
+    return snapset_catalog_new(changed);
+}
+
 static void
 prepare(const char *name, const SnapsetDomain *domain, SnapsetOutcome *outcome)
 {
     g_autofree char *complaint = NULL;
     SnapsetPolicy policy = snapset_policy_load(name, &complaint);
     g_autoptr(SnapsetReport) report = snapset_report_new(&policy.verdicts);
-    g_autoptr(GPtrArray) notes = g_ptr_array_new_with_free_func(g_free);
 
     if (complaint != NULL)
         log_line(name, "%s", complaint);
     /* What was begun offline came after what a crash of the host left in the live journal. */
     if (recover(name, domain, report, outcome))
         replay(name, domain, FALSE);
-    g_autoptr(GPtrArray) images = snapset_domain_images(domain, notes);
-    log_lines(name, notes, "; it is judged as if it had no snapshots");
-    g_autoptr(SnapsetCatalog) catalog = snapset_catalog_new(images);
+    g_autoptr(SnapsetCatalog) catalog = read_disks(name, domain);
     g_autoptr(SnapsetDecision) decision =
         snapset_hook_decide(SNAPSET_EVENT_PREPARE, catalog, report);
     log_lines(name, decision->log, "");

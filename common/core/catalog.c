@@ -7,7 +7,7 @@
 #include "common/core/lineage.h"
 
 static const char *const standing_names[] = {"complete", "partial", "colliding", "unproven"};
-static const char *const source_names[] = {"none", "recorded", "inferred"};
+static const char *const source_names[] = {"none", "recorded", "libvirt", "inferred"};
 
 G_STATIC_ASSERT(G_N_ELEMENTS(standing_names) == SNAPSET_UNPROVEN + 1);
 G_STATIC_ASSERT(G_N_ELEMENTS(source_names) == SNAPSET_PARENT_INFERRED + 1);

@@ -21,10 +21,11 @@ const char *snapset_standing_name(SnapsetStanding standing);
 typedef enum {
     SNAPSET_PARENT_NONE,     /* nothing is recorded */
     SNAPSET_PARENT_RECORDED, /* by records; with no parent: a root */
+    SNAPSET_PARENT_LIBVIRT,  /* likewise, as libvirt's own metadata had it */
     SNAPSET_PARENT_INFERRED, /* recorded while nothing proved where the image stood */
 } SnapsetParentSource;
 
-/* "none", "recorded", "inferred". */
+/* "none", "recorded", "libvirt", "inferred". */
 const char *snapset_parent_source_name(SnapsetParentSource source);
 
 /* One image's entry of a snapshot. */

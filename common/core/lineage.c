@@ -45,6 +45,7 @@ resolve_parent(const SnapsetCatalog *catalog, SnapsetSnapshot *snapshot)
 {
     g_autoptr(GPtrArray) parents = g_ptr_array_new();
     gboolean inferred = FALSE;
+    gboolean libvirt = FALSE;
     gboolean any = FALSE;
 
     for (guint i = 0; i < snapshot->members->len; i++) {
@@ -56,13 +57,15 @@ resolve_parent(const SnapsetCatalog *catalog, SnapsetSnapshot *snapshot)
         SnapsetSnapshot *parent = climb(catalog, image, record->parent);
         any = TRUE;
         inferred |= (record->flags & SNAPSET_RECORD_PARENT_INFERRED) != 0;
+        libvirt |= (record->flags & SNAPSET_RECORD_PARENT_LIBVIRT) != 0;
         if (parent != NULL && parent != snapshot && !array_holds(parents, parent))
             g_ptr_array_add(parents, parent);
     }
     if (!any)
         return;
-    snapshot->parent_source =
-        inferred && parents->len > 0 ? SNAPSET_PARENT_INFERRED : SNAPSET_PARENT_RECORDED;
+    snapshot->parent_source = inferred && parents->len > 0 ? SNAPSET_PARENT_INFERRED
+                              : libvirt                    ? SNAPSET_PARENT_LIBVIRT
+                                                           : SNAPSET_PARENT_RECORDED;
     if (parents->len == 1)
         snapshot->parent = parents->pdata[0];
     else if (parents->len > 1)
@@ -184,6 +187,28 @@ snapset_lineage_record(SnapsetLedger *ledger, const SnapsetEntry *entry)
         g_ptr_array_add(ledger->records, record);
     }
     return record;
+}
+
+SnapsetRecord *
+snapset_lineage_adopt(SnapsetLedger *ledger, const SnapsetEntry *entry, const SnapsetUuid *identity,
+                      guint members)
+{
+    SnapsetRecord *record = snapset_lineage_record(ledger, entry);
+
+    record->identity = *identity;
+    record->members = (guint16)MIN(members, G_MAXUINT16);
+    record->flags &= ~SNAPSET_RECORD_SINGLE;
+    return record;
+}
+
+void
+snapset_lineage_take_parent(SnapsetRecord *record, const SnapsetUuid *parent)
+{
+    if (!(record->flags & SNAPSET_RECORD_PARENT_INFERRED))
+        return;
+    record->parent = *parent;
+    record->flags &= ~SNAPSET_RECORD_PARENT_INFERRED;
+    record->flags |= SNAPSET_RECORD_PARENT_LIBVIRT;
 }
 
 void

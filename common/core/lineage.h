@@ -36,6 +36,19 @@ GPtrArray *snapset_lineage_descendants(const SnapsetCatalog *catalog,
 /* The record of @entry, made with its derived identity if there is none; borrowed. */
 SnapsetRecord *snapset_lineage_record(SnapsetLedger *ledger, const SnapsetEntry *entry);
 
+/*
+ * The record of @entry, under the identity that it now has in all @members images; borrowed. What
+ * names the old one is not re-pointed.
+ */
+SnapsetRecord *snapset_lineage_adopt(SnapsetLedger *ledger, const SnapsetEntry *entry,
+                                     const SnapsetUuid *identity, guint members);
+
+/*
+ * What libvirt has as the parent of the snapshot of @record (nil: none), unless the record knows
+ * better.
+ */
+void snapset_lineage_take_parent(SnapsetRecord *record, const SnapsetUuid *parent);
+
 /* Take @identity out: its children move to its parent, and so does current. */
 void snapset_lineage_remove(SnapsetLedger *ledger, const SnapsetUuid *identity);
 

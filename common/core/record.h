@@ -36,6 +36,7 @@ typedef enum {
     SNAPSET_RECORD_SINGLE = 1 << 3,
     SNAPSET_RECORD_BASE_SEALED = 1 << 4, /* in an overlay: its backing file was sealed as this */
     SNAPSET_RECORD_FROZEN = 1 << 5,      /* in a backing file: its own content is this snapshot */
+    SNAPSET_RECORD_PARENT_LIBVIRT = 1 << 6, /* the parent is what libvirt's metadata named */
 } SnapsetRecordFlags;
 
 /* One record. Unknown flags and bytes are carried along unchanged. */

@@ -49,12 +49,8 @@ adopted_ledger(SnapsetSet *set, guint index, const char *tag, const SnapsetUuid 
 
     if (entry == NULL && image->ledger == NULL)
         return NULL;
-    if (entry != NULL) {
-        SnapsetRecord *record = snapset_lineage_record(ledger, entry);
-        record->identity = *identity;
-        record->members = MIN(old->len, G_MAXUINT16);
-        record->flags &= ~SNAPSET_RECORD_SINGLE;
-    }
+    if (entry != NULL)
+        snapset_lineage_adopt(ledger, entry, identity, old->len);
     for (guint i = 0; i < old->len; i++)
         snapset_lineage_repoint(ledger, &g_array_index(old, SnapsetUuid, i), identity);
     return snapset_set_encode(set, index, ledger, TRUE);

@@ -8,19 +8,33 @@
 #include "common/ops/engine.h"
 #include "common/ops/operations.h"
 
-gboolean
-snapset_stamp_set(SnapsetSet *set, const char *operation, GPtrArray *after, GError **error)
+static gboolean
+stamp(SnapsetSet *set, const char *operation, GPtrArray *after, gboolean keeps_seals,
+      GError **error)
 {
     g_auto(SnapsetEngine) engine = {0};
     guint at = 0;
 
     if (!snapset_engine_init(&engine, operation, set, after, error))
         return FALSE;
+    engine.keeps_seals = keeps_seals;
     for (guint i = 0; i < after->len; i++) {
         if (after->pdata[i] != NULL)
             snapset_engine_image(&engine, at++)->after = g_bytes_ref(after->pdata[i]);
     }
     return snapset_engine_commit(&engine, error) && snapset_set_reload(set, error);
+}
+
+gboolean
+snapset_stamp_set(SnapsetSet *set, const char *operation, GPtrArray *after, GError **error)
+{
+    return stamp(set, operation, after, FALSE, error);
+}
+
+gboolean
+snapset_stamp_records(SnapsetSet *set, const char *operation, GPtrArray *after, GError **error)
+{
+    return stamp(set, operation, after, TRUE, error);
 }
 
 /* Changes one record. */

@@ -269,6 +269,14 @@ has_content(const SnapsetImage *image, const SnapsetLedger *after)
 }
 
 static gboolean
+may_seal(const SnapsetEngine *engine, guint index)
+{
+    if (engine->is_recovery)
+        return FALSE;
+    return !engine->keeps_seals || ((SnapsetImage *)engine->before->pdata[index])->sealed;
+}
+
+static gboolean
 stamp_image(const SnapsetEngine *engine, guint index, GError **error)
 {
     const SnapsetJournalImage *image = snapset_engine_image(engine, index);
@@ -283,12 +291,12 @@ stamp_image(const SnapsetEngine *engine, guint index, GError **error)
     g_autoptr(SnapsetImage) now = read_image(handle, error);
     if (now == NULL)
         return FALSE;
-    if (has_content(now, after) && (now->sealed || engine->is_recovery))
+    if (has_content(now, after) && (now->sealed || !may_seal(engine, index)))
         return TRUE;
     /* Stamped by somebody else since the crash: what is there now is newer than our plan. */
     if (engine->is_recovery && now->ledger != NULL && now->ledger->sequence != image->sequence)
         return TRUE;
-    return snapset_stamp(handle->fd, after, !engine->is_recovery, error) ||
+    return snapset_stamp(handle->fd, after, may_seal(engine, index), error) ||
            snapset_name_error(error, handle->source->name);
 }
 

@@ -24,6 +24,7 @@ typedef struct {
     SnapsetProgress progress; /* NULL: none */
     gpointer progress_data;
     gboolean is_recovery; /* others may have used the images since: nothing is sealed */
+    gboolean keeps_seals; /* only what was sealed before is sealed */
 } SnapsetEngine;
 
 /* Make an entry called journal->tag in every image; no image has it yet. */

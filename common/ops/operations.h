@@ -90,3 +90,8 @@ SnapsetUuid snapset_new_identity(void);
  */
 gboolean snapset_stamp_set(SnapsetSet *set, const char *operation, GPtrArray *after,
                            GError **error);
+
+/* The same, but an image that is not sealed stays so: where it stands is no more certain by this.
+ */
+gboolean snapset_stamp_records(SnapsetSet *set, const char *operation, GPtrArray *after,
+                               GError **error);

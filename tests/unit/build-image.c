@@ -6,7 +6,7 @@
 
 #define UUID "[A-Z?-]|\\([^)]*\\)"
 #define MOMENT "(?<tag>[^@]*)@(?<date>\\d+)(\\.(?<nsec>\\d+))?(\\+(?<clock>\\d+))?"
-#define RECORD "(?<uuid>" UUID ")(?<flags>[epis]*)(\\*(?<members>\\d+))?(<(?<parent>" UUID "))?"
+#define RECORD "(?<uuid>" UUID ")(?<flags>[episl]*)(\\*(?<members>\\d+))?(<(?<parent>" UUID "))?"
 
 static GMatchInfo *
 match(const char *pattern, const char *word)
@@ -121,7 +121,8 @@ add_record(SnapsetImage *image, const SnapsetEntry *entry, const char *word)
         record->flags |= *flag == 'e'   ? SNAPSET_RECORD_EXTERNAL
                          : *flag == 'p' ? SNAPSET_RECORD_PROTECTED
                          : *flag == 'i' ? SNAPSET_RECORD_PARENT_INFERRED
-                                        : SNAPSET_RECORD_SINGLE;
+                         : *flag == 's' ? SNAPSET_RECORD_SINGLE
+                                        : SNAPSET_RECORD_PARENT_LIBVIRT;
     g_ptr_array_add(ledger_of(image)->records, record);
 }
 

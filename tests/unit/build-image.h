@@ -21,7 +21,7 @@
  *     !one-damaged !damaged !two-records !foreign   the state of the record
  *
  *     RECORD is UUID[FLAGS][*MEMBERS][<PARENT]; FLAGS are e external, p protected, i parent was
- *     inferred, s single; PARENT is a UUID. Without one it is nil: a root.
+ *     inferred, s single, l parent is libvirt's; PARENT is a UUID. Without one it is nil: a root.
  *     UUID is a capital letter (16 such bytes), - (nil), ? (the derived identity of the entry
  *     before it) or (TAG@DATE...) (the derived identity of such an entry).
  *

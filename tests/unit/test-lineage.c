@@ -11,8 +11,8 @@
 
 /*
  * Each snapshot as "NAME" (nothing recorded), "NAME<-" (a root), "NAME<PARENT" (recorded),
- * "NAME<~PARENT" (inferred) or "NAME<{PARENT|PARENT}" (candidates), current marked by "*"; then
- * where each image stands.
+ * "NAME<~PARENT" (inferred), "NAME<=PARENT" (libvirt's) or "NAME<{PARENT|PARENT}" (candidates),
+ * current marked by "*"; then where each image stands.
  */
 static char *
 print_lineage(const SnapsetCatalog *catalog)
@@ -25,7 +25,9 @@ print_lineage(const SnapsetCatalog *catalog)
         g_string_append_printf(out, "%s%s%s", i > 0 ? " " : "", snapshot->is_current ? "*" : "",
                                name);
         if (snapshot->parent_source != SNAPSET_PARENT_NONE)
-            g_string_append(out, snapshot->parent_source == SNAPSET_PARENT_INFERRED ? "<~" : "<");
+            g_string_append(out, snapshot->parent_source == SNAPSET_PARENT_INFERRED  ? "<~"
+                                 : snapshot->parent_source == SNAPSET_PARENT_LIBVIRT ? "<="
+                                                                                     : "<");
         if (snapshot->parent_candidates != NULL) {
             g_assert_null(snapshot->parent);
             for (guint j = 0; j < snapshot->parent_candidates->len; j++) {
@@ -62,6 +64,9 @@ static const struct {
     {"inferred-nil-is-unknown", "a: x@1=Ai", "x.A; -"},
     {"inferred-on-one-image", "a: x@1=A y@2=Bi<A b: x@1=A y@2=B<A", "x.A<- y.B<~x.A; - -"},
     {"inferred-parent-is-gone", "a: y@2=Bi<A", "y.B<-; -"},
+    {"libvirts", "a: x@1=Al y@2=Bl<A", "x.A<=- y.B<=x.A; -"},
+    {"libvirts-on-one-image", "a: x@1=A y@2=Bl<A b: x@1=A y@2=B<A", "x.A<- y.B<=x.A; - -"},
+    {"libvirts-and-inferred", "a: x@1=A y@2=Bl<A b: x@1=A y@2=Bi<A", "x.A<- y.B<~x.A; - -"},
     {"unknown-on-one-image", "a: x@1=A y@2=Bi b: x@1=A y@2=B<A", "x.A<- y.B<x.A; - -"},
     {"only-one-image-has-records", "a: x@1 y@2 b: x@1=? y@2=?<(x@1)", "x<- y<x; - -"},
     {"two-images-agree", "a: x@1=A y@2=B<A b: x@1=A y@2=B<A", "x.A<- y.B<x.A; - -"},
