@@ -119,7 +119,7 @@ two_moments() {
 }
 
 test_manual_has_every_json_key() {
-    local values=$'recorded\nderived\nunproven\ninferred\nnone\ninternal\nexternal' of
+    local values=$'recorded\nderived\nunproven\nlibvirt\ninferred\nnone\ninternal\nexternal' of
     two_moments
     "$REAL_QEMU_IMG" create -q -f qcow2 -b b.qcow2 -F qcow2 c.qcow2
     expect_rc 2 ss check --output=json a.qcow2 c.qcow2
