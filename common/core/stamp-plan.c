@@ -286,16 +286,35 @@ check_and_seal(Draft *draft, gboolean seal, GError **error)
     return add_write(draft, QCOW2_AT_AUTOCLEAR, features, sizeof features, error);
 }
 
+static SnapsetStampPlan *
+plan_alloc(void)
+{
+    SnapsetStampPlan *plan = g_new0(SnapsetStampPlan, 1);
+    plan->writes = g_ptr_array_new_with_free_func(write_free);
+    return plan;
+}
+
+SnapsetStampPlan *
+snapset_seal_plan_new(SnapsetBytes header, const SnapsetImage *image, GError **error)
+{
+    g_autoptr(SnapsetStampPlan) plan = plan_alloc();
+    g_autofree guint8 *copy = g_memdup2(header.data, header.size);
+    Draft draft = {plan, copy, header.size};
+
+    if (!snapset_stamp_is_possible(image, error) || !check_and_seal(&draft, TRUE, error))
+        return NULL;
+    return g_steal_pointer(&plan);
+}
+
 SnapsetStampPlan *
 snapset_stamp_plan_new(SnapsetBytes header, const SnapsetImage *image, SnapsetLedger *ledger,
                        gboolean seal, GError **error)
 {
-    g_autoptr(SnapsetStampPlan) plan = g_new0(SnapsetStampPlan, 1);
+    g_autoptr(SnapsetStampPlan) plan = plan_alloc();
     g_autofree guint8 *copy = g_memdup2(header.data, header.size);
     Draft draft = {plan, copy, header.size};
     gboolean planned;
 
-    plan->writes = g_ptr_array_new_with_free_func(write_free);
     if (!snapset_stamp_is_possible(image, error))
         return NULL;
     ledger->sequence = (image->ledger != NULL ? image->ledger->sequence : 0) + 1;

@@ -45,3 +45,10 @@ gboolean snapset_stamp_fits(const SnapsetImage *image, const SnapsetLedger *ledg
  */
 SnapsetStampPlan *snapset_stamp_plan_new(SnapsetBytes header, const SnapsetImage *image,
                                          SnapsetLedger *ledger, gboolean seal, GError **error);
+
+/*
+ * Plan to set the seal and nothing else. There is a record, and what it says is certain; a header
+ * that cannot be sealed gives a plan without writes.
+ */
+SnapsetStampPlan *snapset_seal_plan_new(SnapsetBytes header, const SnapsetImage *image,
+                                        GError **error);

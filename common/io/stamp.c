@@ -4,23 +4,50 @@
 
 #include "common/io/image-read.h"
 
-gboolean
-snapset_stamp(int fd, SnapsetLedger *ledger, gboolean seal, GError **error)
+static SnapsetImage *
+read_image(int fd, GBytes **ret_header, SnapsetBytes *ret_bytes, GError **error)
 {
-    g_autoptr(GBytes) header = NULL;
-    g_autoptr(SnapsetImage) image =
-        snapset_image_read_fd(fd, "", SNAPSET_READ_THOROUGH, &header, error);
+    SnapsetImage *image = snapset_image_read_fd(fd, "", SNAPSET_READ_THOROUGH, ret_header, error);
 
-    if (image == NULL)
-        return FALSE;
-    SnapsetBytes bytes = {g_bytes_get_data(header, NULL), g_bytes_get_size(header)};
-    g_autoptr(SnapsetStampPlan) plan = snapset_stamp_plan_new(bytes, image, ledger, seal, error);
-    if (plan == NULL)
-        return FALSE;
+    if (image != NULL)
+        *ret_bytes =
+            (SnapsetBytes){g_bytes_get_data(*ret_header, NULL), g_bytes_get_size(*ret_header)};
+    return image;
+}
+
+static gboolean
+carry_out(int fd, const SnapsetStampPlan *plan, GError **error)
+{
     for (guint i = 0; i < plan->writes->len; i++) {
         const SnapsetStampWrite *write = plan->writes->pdata[i];
         if (!snapset_pwrite_synced(fd, write->bytes, write->offset, error))
             return FALSE;
     }
     return TRUE;
+}
+
+gboolean
+snapset_stamp(int fd, SnapsetLedger *ledger, gboolean seal, GError **error)
+{
+    g_autoptr(GBytes) header = NULL;
+    SnapsetBytes bytes;
+    g_autoptr(SnapsetImage) image = read_image(fd, &header, &bytes, error);
+
+    if (image == NULL)
+        return FALSE;
+    g_autoptr(SnapsetStampPlan) plan = snapset_stamp_plan_new(bytes, image, ledger, seal, error);
+    return plan != NULL && carry_out(fd, plan, error);
+}
+
+gboolean
+snapset_seal(int fd, GError **error)
+{
+    g_autoptr(GBytes) header = NULL;
+    SnapsetBytes bytes;
+    g_autoptr(SnapsetImage) image = read_image(fd, &header, &bytes, error);
+
+    if (image == NULL)
+        return FALSE;
+    g_autoptr(SnapsetStampPlan) plan = snapset_seal_plan_new(bytes, image, error);
+    return plan != NULL && carry_out(fd, plan, error);
 }

@@ -11,3 +11,9 @@
  * have written to the image since what the ledger says became true. On disk when TRUE is returned.
  */
 gboolean snapset_stamp(int fd, SnapsetLedger *ledger, gboolean seal, GError **error);
+
+/*
+ * Set the seal of the image open read-write and locked as @fd, which has a record, and write
+ * nothing else. On disk when TRUE is returned; a header that cannot be sealed is left as it is.
+ */
+gboolean snapset_seal(int fd, GError **error);
