@@ -24,6 +24,8 @@ snapset_live_request_free(SnapsetLiveRequest *request)
     g_free(request->tag);
     g_free(request->id);
     g_ptr_array_unref(request->nodes);
+    g_free(request->below);
+    g_free(request->path);
     g_free(request);
 }
 
@@ -209,6 +211,8 @@ snapset_rules_live(const SnapsetCatalog *catalog, const SnapsetDomain *domain,
     check_form(request, report);
     switch (request->kind) {
     case SNAPSET_LIVE_NONE:
+    case SNAPSET_LIVE_ADD_NODE:
+    case SNAPSET_LIVE_REMOVE_NODE:
         break;
     case SNAPSET_LIVE_CREATE:
         check_coverage(domain, request, report);
@@ -226,6 +230,10 @@ snapset_rules_live(const SnapsetCatalog *catalog, const SnapsetDomain *domain,
         break;
     case SNAPSET_LIVE_EXTERNAL:
         check_coverage(domain, request, report);
+        break;
+    case SNAPSET_LIVE_PLUG:
+        for (guint i = domain->disks->len; i < catalog->images->len; i++)
+            snapset_rules_plug(catalog, i, report);
         break;
     }
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A snapshot command on its way to a running QEMU, and the rules over it (DESIGN.md, section 9).
+ * A command about snapshots, or about disks, on its way to a running QEMU, and the rules over it
+ * (DESIGN.md, section 9).
  */
 #pragma once
 
@@ -14,6 +15,9 @@ typedef enum {
     SNAPSET_LIVE_LOAD,
     SNAPSET_LIVE_DELETE,
     SNAPSET_LIVE_EXTERNAL, /* overlays */
+    SNAPSET_LIVE_ADD_NODE, /* an image is opened; that alone gives it to nobody */
+    SNAPSET_LIVE_REMOVE_NODE,
+    SNAPSET_LIVE_PLUG, /* the guest gets a disk */
 } SnapsetLiveKind;
 
 typedef struct {
@@ -25,6 +29,10 @@ typedef struct {
     gboolean is_mixed;     /* a transaction of different snapshots */
     gboolean is_malformed; /* QEMU cannot read it; what was meant cannot be told */
     GPtrArray *nodes;      /* of char *: the node-names it is about, unless it covers all */
+    /* of a node that is added, whose name is the only one of nodes */
+    char *below;        /* the node that it stands on; NULL: none, or it is inside this command */
+    char *path;         /* absolute, of its file; NULL: that of the node below, or none */
+    gboolean has_qcow2; /* it, or what it stands on inside this command, is qcow2 */
 } SnapsetLiveRequest;
 
 SnapsetLiveRequest *snapset_live_request_new(SnapsetLiveKind kind);
@@ -33,7 +41,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(SnapsetLiveRequest, snapset_live_request_free)
 
 /*
  * Judge @request over the writable disks of @domain; @catalog was made of exactly these, in the
- * same order.
+ * same order, and of a disk that is being plugged after them.
  */
 void snapset_rules_live(const SnapsetCatalog *catalog, const SnapsetDomain *domain,
                         const SnapsetLiveRequest *request, SnapsetReport *report);

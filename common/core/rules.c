@@ -497,27 +497,46 @@ soften(SnapsetReport *report, SnapsetRule rule)
     return verdict;
 }
 
+/* What of one snapshot matters to a machine that runs on all images. @collided are the tags whose
+ * collisions were reported already. */
+static void
+check_start(const SnapsetCatalog *catalog, const SnapsetSnapshot *snapshot, GHashTable *collided,
+            SnapsetReport *report)
+{
+    SnapsetVerdict unproven = soften(report, SNAPSET_RULE_IDENTITY_UNPROVEN);
+    check_unproven(catalog, snapshot, report);
+    report->verdicts.of[SNAPSET_RULE_IDENTITY_UNPROVEN] = unproven;
+    if (snapshot->standing != SNAPSET_COLLIDING ||
+        !g_hash_table_add(collided, (gpointer)snapshot->tag))
+        return;
+    SnapsetVerdict collision = report->verdicts.of[SNAPSET_RULE_IDENTITY_COLLISION];
+    if (!is_loadable_live(catalog, snapshot->tag))
+        soften(report, SNAPSET_RULE_IDENTITY_COLLISION);
+    snapset_rules_collision(catalog, snapshot->tag, report);
+    report->verdicts.of[SNAPSET_RULE_IDENTITY_COLLISION] = collision;
+}
+
 void
 snapset_rules_start(const SnapsetCatalog *catalog, SnapsetReport *report)
 {
     g_autoptr(GHashTable) collided = g_hash_table_new(g_str_hash, g_str_equal);
 
-    for (guint i = 0; i < catalog->snapshots->len; i++) {
-        const SnapsetSnapshot *snapshot = snapset_catalog_snapshot(catalog, i);
-        SnapsetVerdict unproven = soften(report, SNAPSET_RULE_IDENTITY_UNPROVEN);
-        check_unproven(catalog, snapshot, report);
-        report->verdicts.of[SNAPSET_RULE_IDENTITY_UNPROVEN] = unproven;
-        if (snapshot->standing != SNAPSET_COLLIDING ||
-            !g_hash_table_add(collided, (gpointer)snapshot->tag))
-            continue;
-        SnapsetVerdict collision = report->verdicts.of[SNAPSET_RULE_IDENTITY_COLLISION];
-        if (!is_loadable_live(catalog, snapshot->tag))
-            soften(report, SNAPSET_RULE_IDENTITY_COLLISION);
-        snapset_rules_collision(catalog, snapshot->tag, report);
-        report->verdicts.of[SNAPSET_RULE_IDENTITY_COLLISION] = collision;
-    }
+    for (guint i = 0; i < catalog->snapshots->len; i++)
+        check_start(catalog, snapset_catalog_snapshot(catalog, i), collided, report);
     snapset_rules_current(catalog, report);
     snapset_rules_chain(catalog, report);
+}
+
+void
+snapset_rules_plug(const SnapsetCatalog *catalog, guint index, SnapsetReport *report)
+{
+    g_autoptr(GHashTable) collided = g_hash_table_new(g_str_hash, g_str_equal);
+
+    for (guint i = 0; i < catalog->snapshots->len; i++) {
+        const SnapsetSnapshot *snapshot = snapset_catalog_snapshot(catalog, i);
+        if (snapset_snapshot_entry(snapshot, index) != NULL)
+            check_start(catalog, snapshot, collided, report);
+    }
 }
 
 void

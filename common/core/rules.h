@@ -21,6 +21,12 @@ void snapset_rules_check(const SnapsetCatalog *catalog, SnapsetReport *report);
  */
 void snapset_rules_start(const SnapsetCatalog *catalog, SnapsetReport *report);
 
+/*
+ * May image @index become a disk of the machine that runs on all others? As at its start, of the
+ * tags that this image has.
+ */
+void snapset_rules_plug(const SnapsetCatalog *catalog, guint index, SnapsetReport *report);
+
 /* May a snapshot called @tag be taken of all images? */
 void snapset_rules_create(const SnapsetCatalog *catalog, const char *tag, SnapsetReport *report);
 

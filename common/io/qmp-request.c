@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Snapshot commands out of QMP text. */
+/* Commands about snapshots and disks out of QMP text. */
 #include "common/io/qmp-request.h"
 
 #include <json-glib/json-glib.h>
@@ -147,6 +147,54 @@ parse_transaction(JsonObject *arguments)
     return request;
 }
 
+/*
+ * The node that blockdev-add makes (QEMU, qapi/block-core.json, BlockdevOptions). What it stands on
+ * is its "file", another node's name or again such an object.
+ */
+static SnapsetLiveRequest *
+parse_node(JsonObject *options)
+{
+    SnapsetLiveRequest *request = snapset_live_request_new(SNAPSET_LIVE_ADD_NODE);
+
+    add_node(request, text_of(options, "node-name"));
+    for (JsonObject *at = options; at != NULL; at = object_of(at, "file")) {
+        const char *filename = text_of(at, "filename");
+        request->has_qcow2 |= g_strcmp0(text_of(at, "driver"), "qcow2") == 0;
+        if (text_of(at, "file") != NULL)
+            request->below = g_strdup(text_of(at, "file"));
+        else if (filename != NULL && g_path_is_absolute(filename) && request->path == NULL)
+            request->path = g_strdup(filename);
+    }
+    return request;
+}
+
+/* A command about one node, which its argument @key names. */
+static SnapsetLiveRequest *
+parse_node_name(SnapsetLiveKind kind, JsonObject *arguments, const char *key)
+{
+    SnapsetLiveRequest *request = snapset_live_request_new(kind);
+
+    add_node(request, text_of(arguments, key));
+    return request;
+}
+
+/* The commands that make disks come and go. NULL: another command. */
+static SnapsetLiveRequest *
+parse_plugging(const char *name, JsonObject *arguments)
+{
+    SnapsetLiveRequest *request = NULL;
+
+    if (strcmp(name, "blockdev-add") == 0)
+        request = parse_node(arguments);
+    else if (strcmp(name, "blockdev-del") == 0)
+        request = parse_node_name(SNAPSET_LIVE_REMOVE_NODE, arguments, "node-name");
+    else if (strcmp(name, "device_add") == 0)
+        request = parse_node_name(SNAPSET_LIVE_PLUG, arguments, "drive");
+    if (request != NULL && request->nodes->len == 0)
+        request->kind = SNAPSET_LIVE_NONE; /* QEMU asks for the missing name */
+    return request;
+}
+
 /* Without what it is about, QEMU asks for that; savevm alone finds a name by itself. */
 static void
 drop_nameless(SnapsetLiveRequest *request)
@@ -249,7 +297,7 @@ parse_command(const char *name, JsonObject *arguments)
         return parse_hmp(line != NULL ? line : "");
     const Command *command = find(name);
     if (command == NULL)
-        return NULL;
+        return arguments != NULL ? parse_plugging(name, arguments) : NULL;
     SnapsetLiveRequest *request = snapset_live_request_new(SNAPSET_LIVE_NONE);
     if (arguments != NULL)
         read_arguments(request, command, arguments);

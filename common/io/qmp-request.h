@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Snapshot commands out of QMP text. */
+/* Commands about snapshots and disks out of QMP text. */
 #pragma once
 
 #include "common/core/live.h"

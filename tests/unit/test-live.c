@@ -182,6 +182,14 @@ static const struct {
     {"delete-either-of-two", ON_ONE("blockdev-snapshot-delete-internal-sync", ", \"name\": \"b\""),
      TWICE, "tag-duplicate"},
 
+    /* without the disk: only what kind of command it is */
+    {"add-node", "{'execute': 'blockdev-add', 'arguments': {'driver': 'qcow2', 'file': 's'}}", SAME,
+     "-"},
+    {"remove-node", "{'execute': 'blockdev-del', 'arguments': {'node-name': 'd0'}}", SAME, "-"},
+    {"plug", "{'execute': 'device_add', 'arguments': {'driver': 'scsi-hd', 'drive': 'd0'}}", SAME,
+     "-"},
+    {"plug-no-disk", "{'execute': 'device_add', 'arguments': {'driver': 'e1000'}}", SAME, "-"},
+
     {"hmp-overlay", HMP("snapshot_blkdev d0 /o qcow2"), SAME, "atomic"},
     {"hmp-overlay-reuse", HMP("snapshot_blkdev -n d0 /o"), SAME, "atomic"},
     {"hmp-overlay-joined", HMP("snapshot_blkdev -nd0 /o"), SAME, "atomic"},

@@ -57,6 +57,8 @@ ask(const SnapsetCatalog *catalog, const char *question, const char *tag)
         snapset_rules_check(catalog, report);
     else if (strcmp(question, "start") == 0)
         snapset_rules_start(catalog, report);
+    else if (strcmp(question, "plug") == 0) /* the last one */
+        snapset_rules_plug(catalog, catalog->images->len - 1, report);
     else if (strcmp(question, "create") == 0)
         snapset_rules_create(catalog, tag, report);
     else if (strcmp(question, "apply") == 0)
@@ -197,6 +199,23 @@ static const struct {
     {"start", NULL, "current-mismatch", "a: x@1=A y@2=B >A b: x@1=A y@2=B >B",
      "current-mismatch(a b)"},
     {"start", NULL, "new-disk", "a: x@1=A >A b:", ""},
+
+    /* plug */
+    {"plug", NULL, "nothing", "a: x@1/9 b:", ""},
+    {"plug", NULL, "first", "a: x@1/9 x@2", ""},
+    {"plug", NULL, "same", "a: x@1/9 b: x@1", ""},
+    {"plug", NULL, "unproven", "a: x@1 b: x@2", "~identity-unproven[x](a b)"},
+    {"plug", NULL, "collision-that-loads", "a: x@1/9 b: x@1 c: x@900",
+     "identity-collision[x](a b c)"},
+    {"plug", NULL, "collision-that-loads-from-it", "a: x@1 b: x@900/9",
+     "identity-collision[x](a b)"},
+    {"plug", NULL, "collision-without-vm-state", "a: x@1 b: x@900", "~identity-collision[x](a b)"},
+    {"plug", NULL, "collision-not-on-every-disk", "a: x@1/9 b: c: x@900/9",
+     "~identity-collision[x](a c)"},
+    {"plug", NULL, "collision-of-others", "a: x@1/9 y@1 b: x@900 y@1 c: y@1", ""},
+    {"plug", NULL, "with-one-of-two", "a: x@1/9 b: x@900 c: x@900", "identity-collision[x](a b c)"},
+    {"plug", NULL, "current-mismatch", "a: x@1=A y@2=B >A b: x@1=A y@2=B >B", ""},
+    {"plug", NULL, "in-the-base", "a: x@1/9 b: | x@900", "~identity-collision[x](a b)"},
 
     /* check: finds all */
     {"check", NULL, "nothing", "", ""},
