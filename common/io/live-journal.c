@@ -15,8 +15,9 @@
 /* For what is not known yet when space is reserved, such as a tag that QEMU will choose. */
 #define SPARE 4096
 
-static const char *const kind_names[] = {"start", "create", "load", "delete"};
-G_STATIC_ASSERT(G_N_ELEMENTS(kind_names) == SNAPSET_LIVE_EVENT_DELETE + 1);
+static const char *const kind_names[] = {"start",  "create",       "load",
+                                         "delete", "storage-node", "format-node"};
+G_STATIC_ASSERT(G_N_ELEMENTS(kind_names) == SNAPSET_LIVE_EVENT_FORMAT_NODE + 1);
 
 /* ---- values ---- */
 
@@ -29,11 +30,11 @@ image_free(gpointer data)
 }
 
 SnapsetLiveEvent *
-snapset_live_event_new(SnapsetLiveEventKind kind, const char *tag)
+snapset_live_event_new(SnapsetLiveEventKind kind, const char *name)
 {
     SnapsetLiveEvent *event = g_new0(SnapsetLiveEvent, 1);
     event->kind = kind;
-    event->tag = g_strdup(tag);
+    event->name = g_strdup(name);
     event->time = g_get_real_time() / G_USEC_PER_SEC;
     event->images = g_ptr_array_new_with_free_func(image_free);
     return event;
@@ -44,7 +45,7 @@ snapset_live_event_free(SnapsetLiveEvent *event)
 {
     if (event == NULL)
         return;
-    g_free(event->tag);
+    g_free(event->name);
     g_ptr_array_unref(event->images);
     g_free(event);
 }
@@ -59,6 +60,28 @@ snapset_live_event_add_image(SnapsetLiveEvent *event, const char *path, guint64 
     image->entry = entry != NULL ? *entry : snapset_uuid_nil;
     image->certain = certain;
     g_ptr_array_add(event->images, image);
+}
+
+gboolean
+snapset_live_event_is_node(const SnapsetLiveEvent *event)
+{
+    return event->kind == SNAPSET_LIVE_EVENT_STORAGE_NODE ||
+           event->kind == SNAPSET_LIVE_EVENT_FORMAT_NODE;
+}
+
+const SnapsetLiveImage *
+snapset_live_event_find_node(GPtrArray *events, const char *name, SnapsetLiveEventKind *ret_kind)
+{
+    for (guint i = events->len; i-- > 0;) {
+        const SnapsetLiveEvent *event = events->pdata[i];
+        if (!snapset_live_event_is_node(event) || event->images->len != 1 ||
+            strcmp(event->name, name) != 0)
+            continue;
+        if (ret_kind != NULL)
+            *ret_kind = event->kind;
+        return event->images->pdata[0];
+    }
+    return NULL;
 }
 
 /* ---- text ---- */
@@ -78,7 +101,7 @@ encode(const SnapsetLiveEvent *event)
                               image->certain);
     }
     g_autoptr(GVariant) value = g_variant_ref_sink(g_variant_new(
-        "(s@ayx@a" IMAGE_TYPE ")", kind_names[event->kind], g_variant_new_bytestring(event->tag),
+        "(s@ayx@a" IMAGE_TYPE ")", kind_names[event->kind], g_variant_new_bytestring(event->name),
         event->time, g_variant_builder_end(&images)));
     return g_variant_print(value, TRUE);
 }
@@ -107,16 +130,16 @@ decode(const char *line)
 {
     g_autoptr(GVariant) value = g_variant_parse(G_VARIANT_TYPE(EVENT_TYPE), line, NULL, NULL, NULL);
     const char *kind = NULL;
-    const char *tag = NULL;
+    const char *name = NULL;
 
     if (value == NULL)
         return NULL;
     g_variant_get_child(value, 0, "&s", &kind);
-    g_variant_get_child(value, 1, "^&ay", &tag);
+    g_variant_get_child(value, 1, "^&ay", &name);
     for (guint i = 0; i < G_N_ELEMENTS(kind_names); i++) {
         if (strcmp(kind_names[i], kind) != 0)
             continue;
-        SnapsetLiveEvent *event = snapset_live_event_new(i, tag);
+        SnapsetLiveEvent *event = snapset_live_event_new(i, name);
         g_autoptr(GVariant) images = g_variant_get_child_value(value, 3);
         g_variant_get_child(value, 2, "x", &event->time);
         for (gsize j = 0; j < g_variant_n_children(images); j++) {
@@ -218,6 +241,8 @@ snapset_live_journal_append(const char *domain, const SnapsetLiveEvent *event, G
         return snapset_throw_errno(error, errno, "cannot write '%s'", path);
     if ((gsize)put < size)
         return snapset_throw(error, SNAPSET_ERROR_FAILED, "no space for '%s'", path);
+    if (snapset_live_event_is_node(event))
+        return TRUE;
     if (fsync(fd) < 0)
         return snapset_throw_errno(error, errno, "cannot write '%s' to disk", path);
     gboolean is_new = lseek(fd, 0, SEEK_CUR) == put;
@@ -252,6 +277,27 @@ snapset_live_journal_read(const char *domain, GError **error)
             g_ptr_array_add(events, event);
     }
     return g_steal_pointer(&events);
+}
+
+gboolean
+snapset_live_journal_replace(const char *domain, GPtrArray *events, GError **error)
+{
+    g_autofree char *path = journal_path(domain, FALSE, error);
+    g_autoptr(GString) text = g_string_new(NULL);
+    g_autoptr(GError) failure = NULL;
+
+    if (path == NULL)
+        return FALSE;
+    for (guint i = 0; i < events->len; i++) {
+        g_autofree char *line = line_of(events->pdata[i]);
+        g_string_append(text, line);
+    }
+    if (g_file_set_contents_full(path, text->str, (gssize)text->len,
+                                 G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE, 0600,
+                                 &failure))
+        return TRUE;
+    return snapset_throw(error, SNAPSET_ERROR_FAILED, "cannot write the journal: %s",
+                         failure->message);
 }
 
 gboolean

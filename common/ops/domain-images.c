@@ -73,22 +73,39 @@ is_certain(const SnapsetImage *image)
                              image->backing_filename == NULL);
 }
 
-SnapsetLiveEvent *
-snapset_domain_event(SnapsetLiveEventKind kind, const char *tag, GPtrArray *images)
+/* What an event of this kind says of the image. */
+static SnapsetUuid
+uuid_in_event(SnapsetLiveEventKind kind, const char *name, const SnapsetImage *image)
 {
-    SnapsetLiveEvent *event = snapset_live_event_new(kind, tag);
+    const SnapsetEntry *entry = NULL;
+
+    switch (kind) {
+    case SNAPSET_LIVE_EVENT_START:
+    case SNAPSET_LIVE_EVENT_STORAGE_NODE:
+    case SNAPSET_LIVE_EVENT_FORMAT_NODE:
+        return snapset_image_current(image);
+    case SNAPSET_LIVE_EVENT_LOAD:
+        entry = snapset_image_find_loaded(image, name);
+        break;
+    case SNAPSET_LIVE_EVENT_CREATE:
+    case SNAPSET_LIVE_EVENT_DELETE:
+        entry = last_entry(image, name);
+        break;
+    }
+    return entry != NULL ? entry->derived : snapset_uuid_nil;
+}
+
+SnapsetLiveEvent *
+snapset_domain_event(SnapsetLiveEventKind kind, const char *name, GPtrArray *images)
+{
+    SnapsetLiveEvent *event = snapset_live_event_new(kind, name);
 
     for (guint i = 0; i < images->len; i++) {
         const SnapsetImage *image = images->pdata[i];
-        if (!image->is_local)
-            continue;
-        const SnapsetEntry *entry =
-            kind == SNAPSET_LIVE_EVENT_LOAD ? snapset_image_find_loaded(image, tag) : last_entry(image, tag);
-        SnapsetUuid uuid = kind == SNAPSET_LIVE_EVENT_START ? snapset_image_current(image)
-                           : entry != NULL                  ? entry->derived
-                                                            : snapset_uuid_nil;
-        snapset_live_event_add_image(event, image->filename, image->inode, &uuid,
-                                     is_certain(image));
+        SnapsetUuid uuid = uuid_in_event(kind, name, image);
+        if (image->is_local)
+            snapset_live_event_add_image(event, image->filename, image->inode, &uuid,
+                                         is_certain(image));
     }
     return event;
 }
@@ -123,8 +140,10 @@ replay_into(const SnapsetHandle *handle, const SnapsetImage *image, GPtrArray *e
     /* Without a guard from the start there may have been more than is known. */
     gboolean seal = closed && replayed.is_certain && first->kind == SNAPSET_LIVE_EVENT_START;
 
-    if (!replayed.is_changed && (image->ledger == NULL || image->sealed || !seal))
-        return TRUE;
+    if (!replayed.is_changed)
+        return image->ledger == NULL || image->sealed || !seal || snapset_seal(handle->fd, error);
+    if (image->header->incompatible & QCOW2_INCOMPATIBLE_DIRTY) /* QEMU will put that right */
+        return snapset_throw(error, SNAPSET_ERROR_FAILED, "it was not closed cleanly");
     ledger = fit(image, g_steal_pointer(&ledger));
     return !snapset_stamp_fits(image, ledger, NULL) ||
            snapset_stamp(handle->fd, ledger, seal, error);
@@ -198,37 +217,123 @@ touched_paths(const SnapsetDomain *domain, GPtrArray *events)
         const SnapsetLiveEvent *event = events->pdata[i];
         for (guint j = 0; j < event->images->len; j++) {
             const SnapsetLiveImage *image = event->images->pdata[j];
-            gboolean had_part =
-                event->kind != SNAPSET_LIVE_EVENT_START && !snapset_uuid_is_nil(&image->entry);
-            if (!is_known(paths, image->path) && (had_part || is_disk_of(domain, image->path)))
+            gboolean had_part = event->kind != SNAPSET_LIVE_EVENT_START &&
+                                !snapset_live_event_is_node(event) &&
+                                !snapset_uuid_is_nil(&image->entry);
+            if (*image->path != '\0' && !is_known(paths, image->path) &&
+                (had_part || is_disk_of(domain, image->path)))
                 g_ptr_array_add(paths, image->path);
         }
     }
     return paths;
 }
 
-/* Lock every image that is there; FALSE when one of the domain's disks is in use. */
+/* Would the events change the record of an image that is in use? */
 static gboolean
-open_images(const SnapsetDomain *domain, GPtrArray *paths, GPtrArray *sources, GPtrArray *handles,
-            GPtrArray *notes, GError **error)
+is_worth_waiting(const char *path, GPtrArray *events)
 {
+    g_autoptr(SnapsetImage) image = snapset_image_read(path, path, SNAPSET_READ_THOROUGH, NULL);
+
+    if (image == NULL)
+        return FALSE;
+    g_autoptr(SnapsetLedger) ledger =
+        image->ledger != NULL ? snapset_ledger_copy(image->ledger) : snapset_ledger_new();
+    return snapset_replay(image, events, ledger).is_changed;
+}
+
+/*
+ * Lock every image that is there; FALSE when one of the domain's disks is in use. Of disks taken
+ * from it, which others may have now, those in use are put into @waiting where that matters.
+ */
+static gboolean
+open_images(const SnapsetDomain *domain, GPtrArray *events, GPtrArray *sources, GPtrArray *handles,
+            GPtrArray *waiting, GPtrArray *notes, GError **error)
+{
+    g_autoptr(GPtrArray) paths = touched_paths(domain, events);
+
     for (guint i = 0; i < paths->len; i++) {
-        const char *path = paths->pdata[i];
+        char *path = paths->pdata[i];
         g_autoptr(GError) failure = NULL;
         SnapsetSource *source = snapset_source_new_file(path, "qcow2");
         g_ptr_array_add(sources, source);
         SnapsetHandle *handle = snapset_handle_open(source, &failure);
         if (handle != NULL) {
             g_ptr_array_add(handles, handle);
-        } else if (g_error_matches(failure, SNAPSET_ERROR, SNAPSET_ERROR_LOCKED) &&
-                   is_disk_of(domain, path)) {
+            continue;
+        }
+        gboolean is_in_use = g_error_matches(failure, SNAPSET_ERROR, SNAPSET_ERROR_LOCKED);
+        if (is_in_use && is_disk_of(domain, path)) {
             g_propagate_error(error, g_steal_pointer(&failure));
             return snapset_name_error(error, path);
-        } else {
-            note(notes, path, failure->message);
         }
+        note(notes, path, failure->message);
+        if (is_in_use && is_worth_waiting(path, events))
+            g_ptr_array_add(waiting, g_strdup(path));
     }
     return TRUE;
+}
+
+/*
+ * The record of the image at @path is up to date, so the events that are about it alone go. In
+ * others it stays, nameless: they also say how many images a snapshot was taken over, and which
+ * identity it has in all of them. Of a storage node that is still there only the file is known now.
+ */
+static void
+cross_out(GPtrArray *events, const char *path)
+{
+    for (guint i = 0; i < events->len; i++) {
+        const SnapsetLiveEvent *event = events->pdata[i];
+        for (guint j = 0; j < event->images->len; j++) {
+            SnapsetLiveImage *image = event->images->pdata[j];
+            if (strcmp(image->path, path) != 0)
+                continue;
+            if (event->kind == SNAPSET_LIVE_EVENT_STORAGE_NODE) {
+                image->entry = snapset_uuid_nil;
+                image->certain = FALSE;
+            } else {
+                *image->path = '\0';
+            }
+        }
+    }
+}
+
+/* All its images are crossed out. The start stays: it tells since when there is a guard. */
+static gboolean
+is_done(const SnapsetLiveEvent *event)
+{
+    for (guint i = 0; i < event->images->len; i++) {
+        if (*((SnapsetLiveImage *)event->images->pdata[i])->path != '\0')
+            return FALSE;
+    }
+    return event->kind != SNAPSET_LIVE_EVENT_START;
+}
+
+static void
+drop_done(GPtrArray *events)
+{
+    for (guint i = events->len; i-- > 0;) {
+        if (is_done(events->pdata[i]))
+            g_ptr_array_remove_index(events, i);
+    }
+}
+
+/* The machine is off: all that is left to do is what @waiting waits for. */
+static gboolean
+keep_waiting(const char *uuid, GPtrArray *events, GPtrArray *waiting, GError **error)
+{
+    if (waiting->len == 0)
+        return snapset_live_journal_remove(uuid, error);
+    for (guint i = 0; i < events->len; i++) {
+        const SnapsetLiveEvent *event = events->pdata[i];
+        for (guint j = 0; j < event->images->len; j++) {
+            SnapsetLiveImage *image = event->images->pdata[j];
+            if (event->kind == SNAPSET_LIVE_EVENT_STORAGE_NODE ||
+                !g_ptr_array_find_with_equal_func(waiting, image->path, g_str_equal, NULL))
+                *image->path = '\0';
+        }
+    }
+    drop_done(events);
+    return snapset_live_journal_replace(uuid, events, error);
 }
 
 gboolean
@@ -241,13 +346,13 @@ snapset_domain_replay(const SnapsetDomain *domain, gboolean closed, GPtrArray *n
         g_ptr_array_new_with_free_func((GDestroyNotify)snapset_source_free);
     g_autoptr(GPtrArray) handles =
         g_ptr_array_new_with_free_func((GDestroyNotify)snapset_handle_free);
+    g_autoptr(GPtrArray) waiting = g_ptr_array_new_with_free_func(g_free);
 
     if (events == NULL)
         return FALSE;
     if (events->len == 0)
         return snapset_live_journal_remove(uuid, error);
-    g_autoptr(GPtrArray) paths = touched_paths(domain, events);
-    if (!open_images(domain, paths, sources, handles, notes, error))
+    if (!open_images(domain, events, sources, handles, waiting, notes, error))
         return FALSE;
     for (guint i = 0; i < handles->len; i++) {
         const SnapsetHandle *handle = handles->pdata[i];
@@ -255,5 +360,26 @@ snapset_domain_replay(const SnapsetDomain *domain, gboolean closed, GPtrArray *n
         if (!replay_image(handle, events, sealable, notes, error))
             return FALSE;
     }
-    return snapset_live_journal_remove(uuid, error);
+    return keep_waiting(uuid, events, waiting, error);
+}
+
+gboolean
+snapset_domain_replay_closed(const SnapsetDomain *domain, const char *path, GError **error)
+{
+    const char *uuid = domain->uuid != NULL ? domain->uuid : "";
+    g_autoptr(GPtrArray) events = snapset_live_journal_read(uuid, error);
+    g_autoptr(SnapsetSource) source = snapset_source_new_file(path, "qcow2");
+
+    if (events == NULL)
+        return FALSE;
+    if (events->len == 0)
+        return TRUE;
+    g_autoptr(SnapsetHandle) handle = snapset_handle_open(source, error);
+    if (handle == NULL)
+        return snapset_name_error(error, path);
+    if (!replay_image(handle, events, TRUE, NULL, error))
+        return FALSE;
+    cross_out(events, path);
+    drop_done(events);
+    return snapset_live_journal_replace(uuid, events, error);
 }

@@ -14,10 +14,10 @@
 GPtrArray *snapset_domain_images(const SnapsetDomain *domain, GPtrArray *notes);
 
 /*
- * An event about all these images as they are now: with the entry called @tag that they have just
- * got, or that QEMU has loaded by that name; at the start with where they stand.
+ * An event about all these images as they are now: with the entry called @name that they have just
+ * got, or that QEMU has loaded by that name; at the start, and of a node, with where they stand.
  */
-SnapsetLiveEvent *snapset_domain_event(SnapsetLiveEventKind kind, const char *tag,
+SnapsetLiveEvent *snapset_domain_event(SnapsetLiveEventKind kind, const char *name,
                                        GPtrArray *images);
 
 /*
@@ -25,9 +25,17 @@ SnapsetLiveEvent *snapset_domain_event(SnapsetLiveEventKind kind, const char *ta
  * remove it. @closed: the machine has this moment closed its images; only then are they sealed.
  *
  * Doing it again after a crash does no harm (common/ops/replay.h). An image that is gone, or no
- * qcow2 image any more, is passed over, and so is a disk that was taken from the domain and is now
- * in use elsewhere, or what cannot be written: then @notes (of char *, or NULL) says so. While one
- * of the domain's own disks is in use nothing is done: FALSE with SNAPSET_ERROR_LOCKED.
+ * qcow2 image any more, is passed over, or what cannot be written: then @notes (of char *, or NULL)
+ * says so. While one of the domain's own disks is in use nothing is done: FALSE with
+ * SNAPSET_ERROR_LOCKED. Of a disk that was taken from the domain and is now in use elsewhere, the
+ * journal is kept, if it holds something for it.
  */
 gboolean snapset_domain_replay(const SnapsetDomain *domain, gboolean closed, GPtrArray *notes,
                                GError **error);
+
+/*
+ * The same for the image at @path alone, which the machine, still running, has this moment closed;
+ * the journal forgets it.
+ */
+gboolean snapset_domain_replay_closed(const SnapsetDomain *domain, const char *path,
+                                      GError **error);

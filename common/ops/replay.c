@@ -100,10 +100,17 @@ replay_load(Replay *replay, const SnapsetLiveImage *image)
     replay->is_certain = TRUE;
 }
 
+/* Is it about the moment before QEMU opened its images? */
+static gboolean
+opens_images(const SnapsetLiveEvent *event)
+{
+    return event->kind == SNAPSET_LIVE_EVENT_START || event->kind == SNAPSET_LIVE_EVENT_FORMAT_NODE;
+}
+
 static void
 replay_event(Replay *replay, const SnapsetLiveEvent *event, const SnapsetLiveImage *image)
 {
-    if (event->kind == SNAPSET_LIVE_EVENT_START) {
+    if (opens_images(event)) {
         replay_start(replay, image);
         return;
     }
@@ -129,15 +136,27 @@ is_told(GPtrArray *events, const SnapsetImage *image, const SnapsetEntry *entry)
     return FALSE;
 }
 
-/* An entry made since the start that nobody has recorded: an event could not be written. */
+/* Since when all that happened to the image is told: a disk may have come later than the start. */
+static gint64
+told_since(GPtrArray *events, const SnapsetImage *image)
+{
+    for (guint i = 0; i < events->len; i++) {
+        const SnapsetLiveEvent *event = events->pdata[i];
+        if (opens_images(event) && find_image(event, image) != NULL)
+            return event->time;
+    }
+    return events->len > 0 ? ((SnapsetLiveEvent *)events->pdata[0])->time : G_MAXINT64;
+}
+
+/* An entry made since then that nobody has recorded: an event could not be written. */
 static gboolean
 is_whole(GPtrArray *events, const SnapsetImage *image)
 {
-    const SnapsetLiveEvent *first = events->len > 0 ? events->pdata[0] : NULL;
+    gint64 since = told_since(events, image);
 
-    for (guint i = 0; first != NULL && i < image->entries->len; i++) {
+    for (guint i = 0; i < image->entries->len; i++) {
         const SnapsetEntry *entry = snapset_image_entry(image, i);
-        if (entry->moment.date_sec > first->time && entry->record == NULL &&
+        if (entry->moment.date_sec > since && entry->record == NULL &&
             !is_told(events, image, entry))
             return FALSE;
     }

@@ -498,16 +498,135 @@ test_unplugged(Fixture *fixture, gconstpointer data)
     expect_state(fixture, "ab", "x<- y/<x >y!>x");
 }
 
+/* It waits for that disk alone. */
 static void
 test_unplugged_and_in_use(Fixture *fixture, gconstpointer data)
 {
+    g_autofree char *path = journal_of(fixture);
+    g_autofree char *journal = NULL;
+
     unplug_b(fixture);
     SnapsetFd fd = lock(fixture, "b");
     replay(fixture, TRUE);
-    close(fd);
-    g_assert_false(has_journal(fixture));
     expect_state(fixture, "a", "x<- y<x >y!");
     expect_state(fixture, "b", "x<? >");
+    g_assert_true(g_file_get_contents(path, &journal, NULL, NULL));
+    g_assert_null(strstr(journal, "/a'"));
+    run_machine(fixture, "start +z");
+    replay(fixture, TRUE);
+    expect_state(fixture, "a", "x<- y<x z<y >z!");
+    close(fd);
+    replay(fixture, FALSE);
+    g_assert_false(has_journal(fixture));
+    expect_state(fixture, "b", "x<- >x");
+    expect_state(fixture, "a", "x<- y<x z<y >z!");
+}
+
+/* ---- nodes ---- */
+
+/* QEMU opens the disk @name, which stands where it does now, through a node of that name. */
+static void
+open_node(const Fixture *fixture, const char *name)
+{
+    g_autoptr(GPtrArray) images =
+        g_ptr_array_new_with_free_func((GDestroyNotify)snapset_image_free);
+    g_autofree char *path = path_of(fixture, name);
+
+    g_ptr_array_add(images, snapset_image_read(path, path, SNAPSET_READ_NEWEST, NULL));
+    for (int kind = SNAPSET_LIVE_EVENT_STORAGE_NODE; kind <= SNAPSET_LIVE_EVENT_FORMAT_NODE;
+         kind++) {
+        g_autoptr(SnapsetLiveEvent) event = snapset_domain_event(kind, name, images);
+        g_assert_true(snapset_live_journal_append(UUID, event, NULL));
+    }
+}
+
+static void
+close_node(const Fixture *fixture, const char *name)
+{
+    g_autofree char *path = path_of(fixture, name);
+    g_autoptr(GError) error = NULL;
+
+    snapset_domain_replay_closed(fixture->domain, path, &error);
+    g_assert_no_error(error);
+}
+
+/* The image's auto-clear features, or incompatible ones, as QEMU would leave them. */
+static void
+put_byte(const Fixture *fixture, const char *name, goffset offset, guint8 byte)
+{
+    g_autofree char *path = path_of(fixture, name);
+    g_auto(SnapsetFd) fd = g_open(path, O_RDWR, 0);
+
+    g_assert_cmpint(pwrite(fd, &byte, 1, offset), ==, 1);
+}
+
+/* A disk with a record of its own comes, takes part, goes, comes again, and stays. */
+static void
+test_nodes(Fixture *fixture, gconstpointer data)
+{
+    run_machine(fixture, "start +x");
+    qemu_img(fixture, "create -q -f qcow2 -o size=1M", "c");
+    open_node(fixture, "c");
+    add_disk(fixture, "c");
+    run_machine(fixture, "+y");
+    g_ptr_array_remove_index(fixture->domain->disks, 2);
+    close_node(fixture, "c");
+    expect_state(fixture, "c", "y<- >y!");
+    expect_state(fixture, "a", "x<? y<? >"); /* still running */
+    open_node(fixture, "c");
+    add_disk(fixture, "c");
+    run_machine(fixture, "+z");
+    replay(fixture, TRUE);
+    expect_state(fixture, "c", "y<- z<y >z!");
+    expect_state(fixture, "abc", "x/<- y<x z<y >z!>z!>z!");
+    g_assert_false(has_journal(fixture));
+}
+
+/* Of several disks that a snapshot was taken of, one goes: what it says of the others stays. */
+static void
+test_node_of_the_start(Fixture *fixture, gconstpointer data)
+{
+    run_machine(fixture, "start +x");
+    close_node(fixture, "a");
+    expect_state(fixture, "a", "x<- >x!");
+    g_ptr_array_remove_index(fixture->domain->disks, 0);
+    run_machine(fixture, "+y");
+    replay(fixture, TRUE);
+    expect_state(fixture, "b", "x<- y<x >y!");
+    g_autoptr(SnapsetImage) b = read_image(fixture, "b");
+    g_assert_cmpuint(snapset_image_entry(b, 0)->record->members, ==, 2);
+    g_assert_cmpuint(snapset_image_entry(b, 1)->record->members, ==, 1);
+}
+
+/* One that was only opened is sealed as it was, to the byte. */
+static void
+test_node_without_a_part(Fixture *fixture, gconstpointer data)
+{
+    run_machine(fixture, "start +x");
+    replay(fixture, TRUE);
+    g_autofree char *before = bytes_of(fixture, "a");
+    run_machine(fixture, "start");
+    open_node(fixture, "a");
+    put_byte(fixture, "a", 88, 0); /* the seal */
+    g_autofree char *opened = bytes_of(fixture, "a");
+    g_assert_cmpstr(opened, !=, before);
+    close_node(fixture, "a");
+    g_autofree char *after = bytes_of(fixture, "a");
+    g_assert_cmpstr(after, ==, before);
+}
+
+/* An image that QEMU has not closed cleanly is recorded once that is put right. */
+static void
+test_dirty(Fixture *fixture, gconstpointer data)
+{
+    run_machine(fixture, "start +x");
+    put_byte(fixture, "b", 79, 1);
+    g_assert_false(snapset_domain_replay(fixture->domain, TRUE, NULL, NULL));
+    g_assert_true(has_journal(fixture));
+    put_byte(fixture, "b", 79, 0);
+    replay(fixture, FALSE);
+    expect_state(fixture, "b", "x<- >x");
+    g_assert_false(has_journal(fixture));
 }
 
 /* One that had no part in anything is not touched, nor locked. */
@@ -723,6 +842,10 @@ main(int argc, char **argv)
         {"unplugged", test_unplugged},
         {"unplugged-and-in-use", test_unplugged_and_in_use},
         {"unplugged-at-once", test_unplugged_at_once},
+        {"nodes", test_nodes},
+        {"node-of-the-start", test_node_of_the_start},
+        {"node-without-a-part", test_node_without_a_part},
+        {"dirty", test_dirty},
         {"no-room", test_no_room},
         {"no-room-at-all", test_no_room_at_all},
         {"damaged", test_damaged},

@@ -38,7 +38,7 @@ static char *
 print_event(const SnapsetLiveEvent *event)
 {
     GString *out = g_string_new(kinds[event->kind]);
-    g_autofree char *tag = g_strescape(event->tag, NULL);
+    g_autofree char *tag = g_strescape(event->name, NULL);
 
     g_string_append_printf(out, " '%s' %" G_GINT64_FORMAT ":", tag, event->time);
     for (guint i = 0; i < event->images->len; i++) {
