@@ -22,6 +22,7 @@
 #include "common/io/domain-xml.h"
 #include "common/io/qmp-request.h"
 #include "common/ops/domain-images.h"
+#include "common/ops/domain-nodes.h"
 #include "common/ops/policy-file.h"
 #include "libvirt-hooks/guard/log.h"
 
@@ -112,19 +113,6 @@ was_carried_out(void)
     return said;
 }
 
-static SnapsetLiveEventKind
-event_kind(SnapsetLiveKind kind)
-{
-    switch (kind) {
-    case SNAPSET_LIVE_LOAD:
-        return SNAPSET_LIVE_EVENT_LOAD;
-    case SNAPSET_LIVE_DELETE:
-        return SNAPSET_LIVE_EVENT_DELETE;
-    default:
-        return SNAPSET_LIVE_EVENT_CREATE;
-    }
-}
-
 /* The tag of the newest entry: what a savevm without a name has made. */
 static const char *
 newest_tag(GPtrArray *images)
@@ -141,17 +129,23 @@ newest_tag(GPtrArray *images)
     return newest != NULL ? newest->tag : "";
 }
 
-/* What is recorded once @request has been carried out; NULL: nothing. */
+/* What is recorded of all disks once @request has been carried out; NULL: nothing. */
 static SnapsetLiveEvent *
 event_of(const SnapsetLiveRequest *request, GPtrArray *images)
 {
-    const char *tag = request->tag;
+    const char *tag = request->tag != NULL ? request->tag : "";
 
-    if (request->kind == SNAPSET_LIVE_NONE || request->kind == SNAPSET_LIVE_EXTERNAL)
+    switch (request->kind) {
+    case SNAPSET_LIVE_CREATE:
+        return snapset_domain_event(SNAPSET_LIVE_EVENT_CREATE,
+                                    request->tag != NULL ? tag : newest_tag(images), images);
+    case SNAPSET_LIVE_LOAD:
+        return snapset_domain_event(SNAPSET_LIVE_EVENT_LOAD, tag, images);
+    case SNAPSET_LIVE_DELETE:
+        return snapset_domain_event(SNAPSET_LIVE_EVENT_DELETE, tag, images);
+    default:
         return NULL;
-    if (tag == NULL)
-        tag = request->kind == SNAPSET_LIVE_CREATE ? newest_tag(images) : "";
-    return snapset_domain_event(event_kind(request->kind), tag, images);
+    }
 }
 
 static const char *
@@ -174,6 +168,26 @@ reserve(const SnapsetDomain *domain, const SnapsetLiveRequest *request, GPtrArra
            snapset_live_journal_reserve(journal_of(domain), event, error);
 }
 
+/* The images to judge: those of the domain's disks, and after them that of a disk being plugged. */
+static GPtrArray *
+images_of(const SnapsetDomain *domain, const SnapsetLiveRequest *request, GPtrArray *unread)
+{
+    GPtrArray *images = snapset_domain_images(domain, unread);
+    SnapsetImage *plugged =
+        request->kind == SNAPSET_LIVE_PLUG
+            ? snapset_domain_image_of_node(domain, request->nodes->pdata[0], unread)
+            : NULL;
+
+    for (guint i = 0; plugged != NULL && i < images->len; i++) {
+        const SnapsetImage *image = images->pdata[i];
+        if (image->is_local && snapset_image_file_equal(image, plugged)) /* it is one already */
+            g_clear_pointer(&plugged, snapset_image_free);
+    }
+    if (plugged != NULL)
+        g_ptr_array_add(images, plugged);
+    return images;
+}
+
 static int
 judge(const char *name, const SnapsetDomain *domain, const SnapsetLiveRequest *request)
 {
@@ -181,7 +195,7 @@ judge(const char *name, const SnapsetDomain *domain, const SnapsetLiveRequest *r
     SnapsetPolicy policy = snapset_policy_load(name, &complaint);
     g_autoptr(SnapsetReport) report = snapset_report_new(&policy.verdicts);
     g_autoptr(GPtrArray) unread = g_ptr_array_new_with_free_func(g_free);
-    g_autoptr(GPtrArray) images = snapset_domain_images(domain, unread);
+    g_autoptr(GPtrArray) images = images_of(domain, request, unread);
     g_autoptr(SnapsetCatalog) catalog = snapset_catalog_new(images);
     g_autoptr(GError) error = NULL;
 
@@ -198,15 +212,25 @@ judge(const char *name, const SnapsetDomain *domain, const SnapsetLiveRequest *r
     return allow();
 }
 
-static int
-record(const char *name, const SnapsetDomain *domain, const SnapsetLiveRequest *request)
+static gboolean
+record_event(const SnapsetDomain *domain, const SnapsetLiveRequest *request, GError **error)
 {
     g_autoptr(GPtrArray) unread = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GPtrArray) images = snapset_domain_images(domain, unread);
     g_autoptr(SnapsetLiveEvent) event = event_of(request, images);
+
+    return event == NULL || snapset_live_journal_append(journal_of(domain), event, error);
+}
+
+static int
+record(const char *name, const SnapsetDomain *domain, const SnapsetLiveRequest *request)
+{
+    gboolean is_node =
+        request->kind == SNAPSET_LIVE_ADD_NODE || request->kind == SNAPSET_LIVE_REMOVE_NODE;
     g_autoptr(GError) error = NULL;
 
-    if (event == NULL || snapset_live_journal_append(journal_of(domain), event, &error))
+    if (is_node ? snapset_domain_note_node(domain, request, &error)
+                : record_event(domain, request, &error))
         return 0;
     log_line(name, "%s", error->message);
     return 1;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See watch.h; the two tables are the whole list. */
+/* See watch.h; the two tables of commands are the whole list. */
 #include "libvirt-hooks/guard/watch.h"
 
 #include <string.h>
 
 typedef struct {
     const char *name;
-    unsigned flags; /* 0: known, but not watched so far */
+    unsigned flags;
+    bool (*concerns_disks)(SnapsetSpan arguments); /* NULL: it always does */
 } Watched;
 
 enum {
@@ -16,29 +17,60 @@ enum {
     HMP = SNAPSET_WATCH_HMP,
 };
 
+/* ---- which of the commands that plug disks are about disks at all ---- */
+
+/* A file or block device, a qcow2 image, or what may stand between that and the guest; and none of
+ * these can be written to when it says so. */
+static bool
+adds_disk_node(SnapsetSpan arguments)
+{
+    static const char *const drivers[] = {"file",     "host_device",  "qcow2",
+                                          "throttle", "copy-on-read", NULL};
+    SnapsetSpan value;
+
+    if (snapset_read_member(arguments, "read-only", &value) > 0 && *value.at == 't')
+        return false;
+    if (snapset_read_member(arguments, "driver", &value) == 0)
+        return false;
+    for (const char *const *driver = drivers; *driver; driver++)
+        if (snapset_read_is(value, *driver))
+            return true;
+    return false;
+}
+
+static bool
+adds_disk(SnapsetSpan arguments)
+{
+    SnapsetSpan drive;
+
+    return snapset_read_member(arguments, "drive", &drive) > 0;
+}
+
+/* ---- the tables ---- */
+
 static const Watched qmp_commands[] = {
-    {"snapshot-save", ASK | RECORD | JOB},
-    {"snapshot-load", ASK | RECORD | JOB},
-    {"snapshot-delete", ASK | RECORD | JOB},
-    {"blockdev-snapshot", ASK | RECORD},
-    {"blockdev-snapshot-sync", ASK | RECORD},
-    {"blockdev-snapshot-internal-sync", ASK | RECORD},
-    {"blockdev-snapshot-delete-internal-sync", ASK | RECORD},
-    {"transaction", ASK | RECORD},
-    /* hot-plug: ASK and RECORD here are all it takes, once the judge has rules for it */
-    {"blockdev-add", 0},
-    {"device_add", 0},
-    {NULL, 0},
+    {"snapshot-save", ASK | RECORD | JOB, NULL},
+    {"snapshot-load", ASK | RECORD | JOB, NULL},
+    {"snapshot-delete", ASK | RECORD | JOB, NULL},
+    {"blockdev-snapshot", ASK | RECORD, NULL},
+    {"blockdev-snapshot-sync", ASK | RECORD, NULL},
+    {"blockdev-snapshot-internal-sync", ASK | RECORD, NULL},
+    {"blockdev-snapshot-delete-internal-sync", ASK | RECORD, NULL},
+    {"transaction", ASK | RECORD, NULL},
+    {"blockdev-add", RECORD, adds_disk_node},
+    {"blockdev-del", RECORD, NULL},
+    {"device_add", ASK, adds_disk},
+    {NULL, 0, NULL},
 };
 
 static const Watched hmp_commands[] = {
-    {"savevm", ASK | RECORD | HMP},
-    {"loadvm", ASK | RECORD | HMP},
-    {"delvm", ASK | RECORD | HMP},
-    {"snapshot_blkdev", ASK | RECORD | HMP},
-    {"snapshot_blkdev_internal", ASK | RECORD | HMP},
-    {"snapshot_delete_blkdev_internal", ASK | RECORD | HMP},
-    {NULL, 0},
+    {"savevm", ASK | RECORD | HMP, NULL},
+    {"loadvm", ASK | RECORD | HMP, NULL},
+    {"delvm", ASK | RECORD | HMP, NULL},
+    {"snapshot_blkdev", ASK | RECORD | HMP, NULL},
+    {"snapshot_blkdev_internal", ASK | RECORD | HMP, NULL},
+    {"snapshot_delete_blkdev_internal", ASK | RECORD | HMP, NULL},
+    {NULL, 0, NULL},
 };
 
 static bool
@@ -67,10 +99,12 @@ is_hmp_command(SnapsetSpan line, const char *name)
 }
 
 static SnapsetCommand
-verdict(unsigned flags, unsigned *ret_flags)
+verdict(const Watched *watched, SnapsetSpan arguments, unsigned *ret_flags)
 {
-    *ret_flags = flags;
-    return flags ? SNAPSET_COMMAND_WATCHED : SNAPSET_COMMAND_PLAIN;
+    if (watched->concerns_disks && !watched->concerns_disks(arguments))
+        return SNAPSET_COMMAND_PLAIN;
+    *ret_flags = watched->flags;
+    return SNAPSET_COMMAND_WATCHED;
 }
 
 static SnapsetCommand
@@ -85,7 +119,7 @@ classify_hmp(SnapsetSpan arguments, unsigned *ret_flags)
         return SNAPSET_COMMAND_PLAIN;
     for (const Watched *watched = hmp_commands; watched->name; watched++)
         if (is_hmp_command(line, watched->name))
-            return verdict(watched->flags, ret_flags);
+            return verdict(watched, arguments, ret_flags);
     return SNAPSET_COMMAND_PLAIN;
 }
 
@@ -132,7 +166,7 @@ snapset_watch_classify(SnapsetSpan command, unsigned *ret_flags)
         return classify_hmp(members[ARGUMENTS], ret_flags);
     for (const Watched *watched = qmp_commands; watched->name; watched++)
         if (snapset_read_is(members[EXECUTE], watched->name))
-            return verdict(watched->flags, ret_flags);
+            return verdict(watched, members[ARGUMENTS], ret_flags);
     return SNAPSET_COMMAND_PLAIN;
 }
 

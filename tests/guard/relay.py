@@ -91,6 +91,8 @@ WATCHED = [
                    '"snapshot_blkdev a"', '"snapshot_blkdev_internal a"', "'sa\\u0076evm \\'x'",
                    '"snapshot_delete_blkdev_internal a"', '"%ssavevm x"' % (" " * 5000))),
     '{"arguments": {"\\u0063ommand-line": "savevm"}, "execute": "human-monitor-command"}',
+    '{"execute": "device_add", "arguments": {"driver": "scsi-hd", "id": "x", "drive": "f"}}',
+    '{"arguments": {"\\u0064rive": "f"}, "execute": "device_add"}',
 ]
 PLAIN = [
     '{"a":"savevm"}', '{"execute": "query-status", "id": "snapshot-save"}', '{}',
@@ -102,6 +104,18 @@ PLAIN = [
       for line in ('"info savevm"', '"savevmx"', '"xsavevm"', '""', '"   "', "7", '"info snapshots"',
                    '"\u00a0savevm"', '"savevm\u00e4 x"', '["savevm"]')),
     '{"execute": "x", "arguments": {"command-line": "savevm"}}',
+    '{"execute": "device_add", "arguments": {"driver": "virtio-net-pci", "netdev": "drive"}}',
+    '{"execute": "device_add"}', '{"execute": "device_del", "arguments": {"id": "drive"}}',
+    *('{"execute": "blockdev-add", "arguments": {"node-name": "f", %s}}' % arguments
+      for arguments in ('"driver": "qcow2", "file": "s", "read-only": true', '"driver": "raw", "file": "s"',
+                        '"driver": "nbd"', '"file": "s"')),
+]
+RECORDED = [
+    '{"execute": "blockdev-add", "arguments": {"driver": "file", "filename": "/x", "node-name": "s"}}',
+    '{"execute": "blockdev-add", "arguments": {"driver": "host_device", "filename": "/x", "node-name": "s"}}',
+    '{"execute": "blockdev-add", "arguments": {"node-name": "f", "read-only": false, "driver": "qcow2", "file": "s"}}',
+    '{"execute": "blockdev-add", "arguments": {"driver": "throttle", "node-name": "t", "file": "f"}}',
+    '{"execute": "blockdev-del", "arguments": {"node-name": "f"}}',
 ]
 BROKEN = [
     '{"execute": "query-status", "execute": "snapshot-save"}',
@@ -129,6 +143,9 @@ def words():
     asked = len(guard.read("count"))
     for text in PLAIN:
         exchange(client, qemu, text.encode() + b"\r\n")
+    equal(guard.read("events"), b"", "what was recorded")
+    for text in RECORDED:
+        exchange(client, qemu, text.encode() + b"\r\n")
     for text in BROKEN + MALFORMED:
         client.send(text + "\r\n")
         assert b"snapshot-set: JSON parse error" in client.line(), text
@@ -153,7 +170,8 @@ def long_commands():
     qemu.send(OK)
     equal(client.line(), OK)
     for head in (b'{"id": 5, "arguments": {"x": "', b'{"id": 5, "execute": "transaction", "x": {"x": "',
-                 b'{"id": 5, "execute": "human-monitor-command", "arguments": {"command-line": "'):
+                 b'{"id": 5, "execute": "human-monitor-command", "arguments": {"command-line": "',
+                 b'{"id": 5, "execute": "device_add", "arguments": {"x": "'):
         client.send(head + b"x" * ten + b'"}')
         assert client.silent(0.15), "answered before the command was whole"
         client.send(b', "execute": "savevm"}\r\n')
@@ -299,6 +317,9 @@ def recording():
     done(SAVE, b'{"error": {"class": "GenericError", "desc": "x"}}\r\n', False)
     sync = b'{"execute": "transaction", "arguments": {"actions": []}, "id": 1}'
     done(sync, b'{"id": 1, "return": {}}\r\n', True)
+    for text in RECORDED:
+        done(text.encode(), b'{"return": {}}\r\n', True)
+        done(text.encode(), b'{"error": {"class": "GenericError", "desc": "x"}}\r\n', False)
     # too long to hold: passed on, recorded with an empty line
     before, events = guard.read("replies"), guard.read("events")
     client.send(sync)
