@@ -21,6 +21,7 @@
 #include "common/core/format.h"
 #include "common/io/domain-xml.h"
 #include "common/io/qmp-request.h"
+#include "common/ops/domain-chains.h"
 #include "common/ops/domain-images.h"
 #include "common/ops/domain-nodes.h"
 #include "common/ops/policy-file.h"
@@ -213,8 +214,25 @@ judge(const char *name, const SnapsetDomain *domain, const SnapsetLiveRequest *r
 }
 
 static gboolean
+is_about_chains(const SnapsetLiveRequest *request)
+{
+    return request->kind == SNAPSET_LIVE_EXTERNAL || request->kind == SNAPSET_LIVE_COPY ||
+           request->kind == SNAPSET_LIVE_MOVE;
+}
+
+static gboolean
+record_chain(const SnapsetDomain *domain, const SnapsetLiveRequest *request, GError **error)
+{
+    g_autoptr(SnapsetLiveEvent) event = snapset_domain_chain_event(domain, request);
+
+    return event == NULL || snapset_live_journal_append(journal_of(domain), event, error);
+}
+
+static gboolean
 record_event(const SnapsetDomain *domain, const SnapsetLiveRequest *request, GError **error)
 {
+    if (is_about_chains(request))
+        return record_chain(domain, request, error);
     g_autoptr(GPtrArray) unread = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GPtrArray) images = snapset_domain_images(domain, unread);
     g_autoptr(SnapsetLiveEvent) event = event_of(request, images);

@@ -9,6 +9,7 @@ snapset_domain_snapshot_new(void)
 {
     SnapsetDomainSnapshot *snapshot = g_new0(SnapsetDomainSnapshot, 1);
     snapshot->internal = g_ptr_array_new_with_free_func(g_free);
+    snapshot->overlays = g_ptr_array_new_with_free_func(g_free);
     return snapshot;
 }
 
@@ -20,6 +21,7 @@ snapset_domain_snapshot_free(SnapsetDomainSnapshot *snapshot)
     g_free(snapshot->name);
     g_free(snapshot->parent);
     g_ptr_array_unref(snapshot->internal);
+    g_ptr_array_unref(snapshot->overlays);
     snapset_domain_free(snapshot->domain);
     g_free(snapshot);
 }

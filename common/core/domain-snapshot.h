@@ -16,6 +16,7 @@ typedef struct {
     gboolean is_current;
     gboolean is_offline;   /* taken of a machine that was shut off */
     GPtrArray *internal;   /* of char *: the targets of the disks that it is inside of */
+    GPtrArray *overlays;   /* of char *: the overlays of those that it is outside of */
     SnapsetDomain *domain; /* as it was then; NULL: not told */
 } SnapsetDomainSnapshot;
 

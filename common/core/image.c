@@ -256,6 +256,14 @@ snapset_image_find_record(const SnapsetImage *image, const SnapsetUuid *identity
     return found;
 }
 
+gboolean
+snapset_image_is_frozen_as(const SnapsetImage *image, const SnapsetUuid *identity)
+{
+    const SnapsetRecord *record =
+        image->ledger != NULL ? snapset_ledger_find(image->ledger, identity) : NULL;
+    return image->sealed && record != NULL && (record->flags & SNAPSET_RECORD_FROZEN) != 0;
+}
+
 guint
 snapset_image_file_hash(gconstpointer image)
 {

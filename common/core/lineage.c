@@ -281,6 +281,51 @@ snapset_lineage_freeze(SnapsetLedger *ledger, const SnapsetExternal *external,
     ledger->current = external->identity;
 }
 
+static gboolean
+is_overlay_record(const SnapsetRecord *record)
+{
+    return record->flags & SNAPSET_RECORD_EXTERNAL && !(record->flags & SNAPSET_RECORD_FROZEN);
+}
+
+/* What the frozen @base is, in the words of an overlay; TRUE when that is news. */
+static gboolean
+stand_on_record(SnapsetLedger *ledger, const SnapsetRecord *base)
+{
+    SnapsetRecord *known = snapset_ledger_find(ledger, &base->identity);
+
+    if (known != NULL && known->flags & SNAPSET_RECORD_BASE_SEALED)
+        return FALSE;
+    if (known == NULL) {
+        known = snapset_record_copy(base);
+        known->flags &= ~SNAPSET_RECORD_FROZEN;
+        g_ptr_array_add(ledger->records, known);
+    }
+    known->flags |= SNAPSET_RECORD_BASE_SEALED;
+    if (snapset_uuid_is_nil(&ledger->current))
+        ledger->current = base->identity;
+    return TRUE;
+}
+
+gboolean
+snapset_lineage_stand_on(SnapsetLedger *ledger, const SnapsetImage *base, gboolean only)
+{
+    gboolean changed = FALSE;
+
+    for (guint i = ledger->records->len; only && i-- > 0;) {
+        const SnapsetRecord *record = ledger->records->pdata[i];
+        if (!is_overlay_record(record) || snapset_image_is_frozen_as(base, &record->identity))
+            continue;
+        snapset_lineage_remove(ledger, &record->identity);
+        changed = TRUE;
+    }
+    for (guint i = 0; base->ledger != NULL && i < base->ledger->records->len; i++) {
+        const SnapsetRecord *record = base->ledger->records->pdata[i];
+        if (snapset_image_is_frozen_as(base, &record->identity))
+            changed |= stand_on_record(ledger, record);
+    }
+    return changed;
+}
+
 void
 snapset_lineage_thaw(SnapsetLedger *ledger)
 {

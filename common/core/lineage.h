@@ -77,6 +77,13 @@ SnapsetLedger *snapset_lineage_overlay(const SnapsetExternal *external, const Sn
 void snapset_lineage_freeze(SnapsetLedger *ledger, const SnapsetExternal *external,
                             const SnapsetUuid *parent, gboolean inferred);
 
+/*
+ * Let the ledger of an overlay say what its backing file @base says of itself: that it is frozen as
+ * a snapshot, which then is current where nothing else is. With @only the overlay's records of
+ * other snapshots go: QEMU has moved data between the two. TRUE when anything was changed.
+ */
+gboolean snapset_lineage_stand_on(SnapsetLedger *ledger, const SnapsetImage *base, gboolean only);
+
 /* The image's content may have changed: take out what says that it is a snapshot, frozen. */
 void snapset_lineage_thaw(SnapsetLedger *ledger);
 

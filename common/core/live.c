@@ -13,6 +13,7 @@ snapset_live_request_new(SnapsetLiveKind kind)
     SnapsetLiveRequest *request = g_new0(SnapsetLiveRequest, 1);
     request->kind = kind;
     request->nodes = g_ptr_array_new_with_free_func(g_free);
+    request->overlays = g_ptr_array_new_with_free_func(g_free);
     return request;
 }
 
@@ -24,6 +25,7 @@ snapset_live_request_free(SnapsetLiveRequest *request)
     g_free(request->tag);
     g_free(request->id);
     g_ptr_array_unref(request->nodes);
+    g_ptr_array_unref(request->overlays);
     g_free(request->below);
     g_free(request->path);
     g_free(request);
@@ -213,6 +215,8 @@ snapset_rules_live(const SnapsetCatalog *catalog, const SnapsetDomain *domain,
     case SNAPSET_LIVE_NONE:
     case SNAPSET_LIVE_ADD_NODE:
     case SNAPSET_LIVE_REMOVE_NODE:
+    case SNAPSET_LIVE_COPY:
+    case SNAPSET_LIVE_MOVE:
         break;
     case SNAPSET_LIVE_CREATE:
         check_coverage(domain, request, report);

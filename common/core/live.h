@@ -18,6 +18,8 @@ typedef enum {
     SNAPSET_LIVE_ADD_NODE, /* an image is opened; that alone gives it to nobody */
     SNAPSET_LIVE_REMOVE_NODE,
     SNAPSET_LIVE_PLUG, /* the guest gets a disk */
+    SNAPSET_LIVE_COPY, /* a disk is being copied to another image, to go on there */
+    SNAPSET_LIVE_MOVE, /* data is being moved into an image of a disk's backing chain */
 } SnapsetLiveKind;
 
 typedef struct {
@@ -29,6 +31,8 @@ typedef struct {
     gboolean is_mixed;     /* a transaction of different snapshots */
     gboolean is_malformed; /* QEMU cannot read it; what was meant cannot be told */
     GPtrArray *nodes;      /* of char *: the node-names it is about, unless it covers all */
+    GPtrArray *overlays;   /* of char *: of each of nodes the overlay's node-name or, with a slash,
+                              its file; of a copy, where it goes */
     /* of a node that is added, whose name is the only one of nodes */
     char *below;        /* the node that it stands on; NULL: none, or it is inside this command */
     char *path;         /* absolute, of its file; NULL: that of the node below, or none */

@@ -278,14 +278,6 @@ chain_fault(const SnapsetImage *image)
     return NULL;
 }
 
-static gboolean
-is_frozen_as(const SnapsetImage *image, const SnapsetUuid *identity)
-{
-    const SnapsetRecord *record =
-        image->ledger != NULL ? snapset_ledger_find(image->ledger, identity) : NULL;
-    return image->sealed && record != NULL && (record->flags & SNAPSET_RECORD_FROZEN) != 0;
-}
-
 /* Is @base not any more what @overlay's record says that it was? */
 static gboolean
 has_changed(const SnapsetImage *overlay, const SnapsetImage *base)
@@ -293,7 +285,7 @@ has_changed(const SnapsetImage *overlay, const SnapsetImage *base)
     for (guint i = 0; overlay->externals != NULL && i < overlay->externals->len; i++) {
         const SnapsetEntry *entry = &g_array_index(overlay->externals, SnapsetEntry, i);
         if (entry->record->flags & SNAPSET_RECORD_BASE_SEALED &&
-            !is_frozen_as(base, &entry->identity))
+            !snapset_image_is_frozen_as(base, &entry->identity))
             return TRUE;
     }
     return FALSE;

@@ -23,6 +23,9 @@ read_disks(SnapsetDomainSnapshot *snapshot, xmlNode *disks)
         g_autofree char *target = snapset_xml_attribute(disk, "name");
         if (g_strcmp0(kind, "internal") == 0 && target != NULL)
             g_ptr_array_add(snapshot->internal, g_steal_pointer(&target));
+        g_autofree char *overlay = snapset_xml_attribute(snapset_xml_child(disk, "source"), "file");
+        if (g_strcmp0(kind, "external") == 0 && overlay != NULL)
+            g_ptr_array_add(snapshot->overlays, g_steal_pointer(&overlay));
     }
 }
 
@@ -103,25 +106,53 @@ snapset_domain_snapshot_read(const char *domain, const char *name)
 
 /* Only one file says this, and looking for the words is much cheaper than parsing them all. */
 static gboolean
-may_be_current(const char *folder, const char *file)
+may_say(const char *folder, const char *file, const char *words)
 {
     g_autoptr(GString) text = g_str_has_suffix(file, SUFFIX) ? read_file(folder, file) : NULL;
-    return text != NULL && strstr(text->str, "<active>1</active>") != NULL;
+    return text != NULL && strstr(text->str, words) != NULL;
 }
 
-char *
-snapset_domain_snapshot_current(const char *domain)
+typedef gboolean Wanted(const SnapsetDomainSnapshot *metadata, const char *data);
+
+/* The name of the snapshot whose metadata has @words in it and is @wanted; NULL: none. */
+static char *
+find_name(const char *domain, const char *words, Wanted *wanted, const char *data)
 {
     g_autofree char *folder = folder_of(domain);
     g_autoptr(GDir) dir = strchr(domain, '/') == NULL ? g_dir_open(folder, 0, NULL) : NULL;
     const char *file;
 
     while (dir != NULL && (file = g_dir_read_name(dir)) != NULL) {
-        if (!may_be_current(folder, file))
+        if (!may_say(folder, file, words))
             continue;
         g_autoptr(SnapsetDomainSnapshot) metadata = read_metadata(folder, file);
-        if (metadata != NULL && metadata->is_current)
+        if (metadata != NULL && wanted(metadata, data))
             return g_steal_pointer(&metadata->name);
     }
     return NULL;
+}
+
+static gboolean
+is_current(const SnapsetDomainSnapshot *metadata, const char *data)
+{
+    return metadata->is_current;
+}
+
+char *
+snapset_domain_snapshot_current(const char *domain)
+{
+    return find_name(domain, "<active>1</active>", is_current, NULL);
+}
+
+static gboolean
+has_made(const SnapsetDomainSnapshot *metadata, const char *overlay)
+{
+    return g_ptr_array_find_with_equal_func(metadata->overlays, overlay, g_str_equal, NULL);
+}
+
+char *
+snapset_domain_snapshot_of_overlay(const char *domain, const char *path)
+{
+    g_autofree char *escaped = g_markup_escape_text(path, -1);
+    return find_name(domain, escaped, has_made, path);
 }

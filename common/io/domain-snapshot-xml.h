@@ -19,5 +19,8 @@ SnapsetDomainSnapshot *snapset_domain_snapshot_from_xml(const char *text, gsize 
  */
 SnapsetDomainSnapshot *snapset_domain_snapshot_read(const char *domain, const char *name);
 
+/* The name of the domain's snapshot that made the overlay @path; NULL: none. Caller frees. */
+char *snapset_domain_snapshot_of_overlay(const char *domain, const char *path);
+
 /* The name of the domain's current snapshot; NULL: it has none. Caller frees. */
 char *snapset_domain_snapshot_current(const char *domain);

@@ -57,6 +57,19 @@ source_path(xmlNode *disk)
     return strcmp(type, "block") == 0 ? snapset_xml_attribute(source, "dev") : NULL;
 }
 
+/* A <backingStore>; the one that ends the chain is empty. */
+static void
+add_backing(SnapsetDisk *disk, xmlNode *store)
+{
+    xmlNode *source = snapset_xml_child(store, "source");
+    g_autofree char *format = snapset_xml_attribute(snapset_xml_child(store, "format"), "type");
+    g_autofree char *path = source != NULL ? source_path(store) : NULL;
+
+    if (source != NULL)
+        snapset_disk_add_backing(disk, format != NULL ? format : "raw", path)->node =
+            top_node(source);
+}
+
 static void
 add_disk(SnapsetDomain *domain, xmlNode *disk)
 {
@@ -67,6 +80,9 @@ add_disk(SnapsetDomain *domain, xmlNode *disk)
     SnapsetDisk *added = snapset_domain_add_disk(domain, target != NULL ? target : "?",
                                                  format != NULL ? format : "raw", path);
     added->node = top_node(source);
+    for (xmlNode *below = snapset_xml_child(disk, "backingStore"); below != NULL;
+         below = snapset_xml_child(below, "backingStore"))
+        add_backing(added, below);
 }
 
 /*

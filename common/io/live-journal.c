@@ -15,9 +15,9 @@
 /* For what is not known yet when space is reserved, such as a tag that QEMU will choose. */
 #define SPARE 4096
 
-static const char *const kind_names[] = {"start",  "create",       "load",
-                                         "delete", "storage-node", "format-node"};
-G_STATIC_ASSERT(G_N_ELEMENTS(kind_names) == SNAPSET_LIVE_EVENT_FORMAT_NODE + 1);
+static const char *const kind_names[] = {
+    "start", "create", "load", "delete", "storage-node", "format-node", "external", "copy", "move"};
+G_STATIC_ASSERT(G_N_ELEMENTS(kind_names) == SNAPSET_LIVE_EVENT_MOVE + 1);
 
 /* ---- values ---- */
 

@@ -20,6 +20,9 @@ typedef enum {
     SNAPSET_LIVE_EVENT_DELETE,
     SNAPSET_LIVE_EVENT_STORAGE_NODE, /* a note: the file, through a node of this name */
     SNAPSET_LIVE_EVENT_FORMAT_NODE,  /* a note: the file as a qcow2 image that can be written to */
+    SNAPSET_LIVE_EVENT_EXTERNAL,     /* overlays: images in pairs, backing file and overlay */
+    SNAPSET_LIVE_EVENT_COPY,         /* a pair: the disk will go on in the second */
+    SNAPSET_LIVE_EVENT_MOVE,         /* data is moved into the image, from above or below */
 } SnapsetLiveEventKind;
 
 /* One image in an event. */
@@ -28,7 +31,8 @@ typedef struct {
     guint64 inode;
     SnapsetUuid entry; /* derived identity of the entry made or loaded; nil: it has none. At the
                           start, and of a node: the current that the image's record named before
-                          QEMU opened it */
+                          QEMU opened it. In a pair, of the first: where it stands; of an overlay:
+                          the identity of the external snapshot */
     gboolean certain;  /* likewise: the image was known to stand there */
 } SnapsetLiveImage;
 

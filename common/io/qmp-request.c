@@ -95,6 +95,13 @@ add_node(SnapsetLiveRequest *request, const char *node)
         g_ptr_array_add(request->nodes, g_strdup(node));
 }
 
+static void
+add_overlay(SnapsetLiveRequest *request, const char *overlay)
+{
+    if (overlay != NULL)
+        g_ptr_array_add(request->overlays, g_strdup(overlay));
+}
+
 /* QEMU refuses a member that a command does not have, so that all can be asked for all. */
 static void
 read_arguments(SnapsetLiveRequest *request, const Command *command, JsonObject *arguments)
@@ -109,6 +116,8 @@ read_arguments(SnapsetLiveRequest *request, const Command *command, JsonObject *
         request->id = g_strdup(text_of(arguments, "id"));
     for (gsize i = 0; i < G_N_ELEMENTS(node_keys); i++)
         add_node(request, text_of(arguments, node_keys[i]));
+    add_overlay(request, text_of(arguments, "overlay"));
+    add_overlay(request, text_of(arguments, "snapshot-file"));
     for (guint i = 0; devices != NULL && i < json_array_get_length(devices); i++) {
         JsonNode *node = json_array_get_element(devices, i);
         add_node(request, JSON_NODE_HOLDS_VALUE(node) ? json_node_get_string(node) : NULL);
@@ -178,9 +187,9 @@ parse_node_name(SnapsetLiveKind kind, JsonObject *arguments, const char *key)
     return request;
 }
 
-/* The commands that make disks come and go. NULL: another command. */
+/* The commands that make disks come and go, or work on their files. NULL: another command. */
 static SnapsetLiveRequest *
-parse_plugging(const char *name, JsonObject *arguments)
+parse_disk_command(const char *name, JsonObject *arguments)
 {
     SnapsetLiveRequest *request = NULL;
 
@@ -190,6 +199,14 @@ parse_plugging(const char *name, JsonObject *arguments)
         request = parse_node_name(SNAPSET_LIVE_REMOVE_NODE, arguments, "node-name");
     else if (strcmp(name, "device_add") == 0)
         request = parse_node_name(SNAPSET_LIVE_PLUG, arguments, "drive");
+    else if (strcmp(name, "block-stream") == 0)
+        request = parse_node_name(SNAPSET_LIVE_MOVE, arguments, "device");
+    else if (strcmp(name, "block-commit") == 0)
+        request = parse_node_name(SNAPSET_LIVE_MOVE, arguments, "base-node");
+    else if (strcmp(name, "blockdev-mirror") == 0 || strcmp(name, "drive-mirror") == 0)
+        request = parse_node_name(SNAPSET_LIVE_COPY, arguments, "device");
+    if (request != NULL && request->kind == SNAPSET_LIVE_COPY)
+        add_overlay(request, text_of(arguments, "target"));
     if (request != NULL && request->nodes->len == 0)
         request->kind = SNAPSET_LIVE_NONE; /* QEMU asks for the missing name */
     return request;
@@ -243,6 +260,8 @@ parse_hmp(const char *line)
     request->tag = g_strdup(word(words, command->tag));
     request->id = g_strdup(word(words, command->id));
     add_node(request, word(words, command->device));
+    if (command->kind == SNAPSET_LIVE_EXTERNAL)
+        add_overlay(request, word(words, 1));
     drop_nameless(request);
     return request;
 }
@@ -297,7 +316,7 @@ parse_command(const char *name, JsonObject *arguments)
         return parse_hmp(line != NULL ? line : "");
     const Command *command = find(name);
     if (command == NULL)
-        return arguments != NULL ? parse_plugging(name, arguments) : NULL;
+        return arguments != NULL ? parse_disk_command(name, arguments) : NULL;
     SnapsetLiveRequest *request = snapset_live_request_new(SNAPSET_LIVE_NONE);
     if (arguments != NULL)
         read_arguments(request, command, arguments);

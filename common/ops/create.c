@@ -21,6 +21,13 @@ snapset_new_identity(void)
     return uuid;
 }
 
+SnapsetUuid
+snapset_new_external_identity(void)
+{
+    SnapsetUuid random = snapset_new_identity();
+    return snapset_uuid_from_time((guint64)g_get_real_time() / 1000, random.bytes);
+}
+
 SnapsetRecord *
 snapset_create_record(const SnapsetSet *set, guint index, const SnapsetNewSnapshot *wanted,
                       const SnapsetEntry *entry)

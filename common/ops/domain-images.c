@@ -11,6 +11,7 @@
 #include "common/io/chain.h"
 #include "common/io/image-read.h"
 #include "common/io/stamp.h"
+#include "common/ops/domain-chains.h"
 #include "common/ops/replay.h"
 #include "common/ops/set.h"
 
@@ -91,6 +92,10 @@ uuid_in_event(SnapsetLiveEventKind kind, const char *name, const SnapsetImage *i
     case SNAPSET_LIVE_EVENT_DELETE:
         entry = last_entry(image, name);
         break;
+    case SNAPSET_LIVE_EVENT_EXTERNAL:
+    case SNAPSET_LIVE_EVENT_COPY:
+    case SNAPSET_LIVE_EVENT_MOVE:
+        break;
     }
     return entry != NULL ? entry->derived : snapset_uuid_nil;
 }
@@ -129,16 +134,50 @@ fit(const SnapsetImage *image, SnapsetLedger *ledger)
     return smaller;
 }
 
+/* An image whose record is brought up to date. */
+typedef struct {
+    gboolean closed;  /* the machine has this moment closed it: it may be sealed */
+    gboolean is_disk; /* of the domain, and so no backing file */
+    GPtrArray *notes; /* NULL: nobody wants any */
+} Situation;
+
+/* The image is a backing file since an external snapshot was taken, and nothing else any more. */
+static gboolean
+freeze(const SnapsetHandle *handle, const SnapsetImage *image, SnapsetLedger *ledger,
+       const SnapsetReplayed *replayed, GError **error)
+{
+    const GPtrArray *pairs = replayed->frozen_by->images;
+    const SnapsetLiveImage *overlay = NULL;
+
+    for (guint i = 0; i + 1 < pairs->len; i += 2) {
+        const SnapsetLiveImage *base = pairs->pdata[i];
+        if (strcmp(base->path, image->filename) == 0)
+            overlay = pairs->pdata[i + 1];
+    }
+    if (overlay == NULL || snapset_image_is_frozen_as(image, &overlay->entry))
+        return TRUE;
+    SnapsetExternal external = snapset_replay_external(replayed->frozen_by, overlay);
+    if (!image->sealed)
+        snapset_lineage_thaw(ledger);
+    snapset_lineage_freeze(ledger, &external, &replayed->at, !replayed->is_certain);
+    return !snapset_stamp_fits(image, ledger, NULL) ||
+           snapset_stamp(handle->fd, ledger, TRUE, error);
+}
+
 static gboolean
 replay_into(const SnapsetHandle *handle, const SnapsetImage *image, GPtrArray *events,
-            gboolean closed, GError **error)
+            const Situation *situation, GError **error)
 {
     g_autoptr(SnapsetLedger) ledger =
         image->ledger != NULL ? snapset_ledger_copy(image->ledger) : snapset_ledger_new();
     SnapsetReplayed replayed = snapset_replay(image, events, ledger);
     const SnapsetLiveEvent *first = events->pdata[0];
     /* Without a guard from the start there may have been more than is known. */
-    gboolean seal = closed && replayed.is_certain && first->kind == SNAPSET_LIVE_EVENT_START;
+    gboolean seal =
+        situation->closed && replayed.is_certain && first->kind == SNAPSET_LIVE_EVENT_START;
+
+    if (replayed.frozen_by != NULL && !situation->is_disk)
+        return freeze(handle, image, ledger, &replayed, error);
 
     if (!replayed.is_changed)
         return image->ledger == NULL || image->sealed || !seal || snapset_seal(handle->fd, error);
@@ -151,7 +190,7 @@ replay_into(const SnapsetHandle *handle, const SnapsetImage *image, GPtrArray *e
 
 /* What is no qcow2 image any more, or has a record beyond reading, is passed over. */
 static gboolean
-replay_image(const SnapsetHandle *handle, GPtrArray *events, gboolean closed, GPtrArray *notes,
+replay_image(const SnapsetHandle *handle, GPtrArray *events, const Situation *situation,
              GError **error)
 {
     g_autoptr(GError) failure = NULL;
@@ -160,15 +199,15 @@ replay_image(const SnapsetHandle *handle, GPtrArray *events, gboolean closed, GP
 
     if (g_error_matches(failure, SNAPSET_ERROR, SNAPSET_ERROR_NOT_QCOW2) ||
         g_error_matches(failure, SNAPSET_ERROR, SNAPSET_ERROR_MALFORMED)) {
-        note(notes, handle->source->path, failure->message);
+        note(situation->notes, handle->source->path, failure->message);
         return TRUE;
     }
     if (image == NULL) {
         g_propagate_error(error, g_steal_pointer(&failure));
     } else if (image->ledger_state == SNAPSET_LEDGER_DAMAGED) {
-        note(notes, handle->source->path, "its record is damaged");
+        note(situation->notes, handle->source->path, "its record is damaged");
         return TRUE;
-    } else if (replay_into(handle, image, events, closed, error)) {
+    } else if (replay_into(handle, image, events, situation, error)) {
         return TRUE;
     }
     return snapset_name_error(error, handle->source->name);
@@ -217,9 +256,10 @@ touched_paths(const SnapsetDomain *domain, GPtrArray *events)
         const SnapsetLiveEvent *event = events->pdata[i];
         for (guint j = 0; j < event->images->len; j++) {
             const SnapsetLiveImage *image = event->images->pdata[j];
-            gboolean had_part = event->kind != SNAPSET_LIVE_EVENT_START &&
-                                !snapset_live_event_is_node(event) &&
-                                !snapset_uuid_is_nil(&image->entry);
+            gboolean had_part =
+                event->kind == SNAPSET_LIVE_EVENT_EXTERNAL ||
+                (event->kind != SNAPSET_LIVE_EVENT_START && !snapset_live_event_is_node(event) &&
+                 !snapset_uuid_is_nil(&image->entry));
             if (*image->path != '\0' && !is_known(paths, image->path) &&
                 (had_part || is_disk_of(domain, image->path)))
                 g_ptr_array_add(paths, image->path);
@@ -350,16 +390,22 @@ snapset_domain_replay(const SnapsetDomain *domain, gboolean closed, GPtrArray *n
 
     if (events == NULL)
         return FALSE;
-    if (events->len == 0)
+    if (events->len == 0) {
+        snapset_domain_settle_chains(domain, events);
         return snapset_live_journal_remove(uuid, error);
+    }
+    snapset_domain_name_externals(domain, events);
     if (!open_images(domain, events, sources, handles, waiting, notes, error))
         return FALSE;
     for (guint i = 0; i < handles->len; i++) {
         const SnapsetHandle *handle = handles->pdata[i];
-        gboolean sealable = closed && is_disk_of(domain, handle->source->path);
-        if (!replay_image(handle, events, sealable, notes, error))
+        gboolean is_disk = is_disk_of(domain, handle->source->path);
+        Situation situation = {closed && is_disk, is_disk, notes};
+        if (!replay_image(handle, events, &situation, error))
             return FALSE;
     }
+    g_ptr_array_set_size(handles, 0); /* their locks are in the way of others, of our own too */
+    snapset_domain_settle_chains(domain, events);
     return keep_waiting(uuid, events, waiting, error);
 }
 
@@ -370,6 +416,8 @@ snapset_domain_replay_closed(const SnapsetDomain *domain, const char *path, GErr
     g_autoptr(GPtrArray) events = snapset_live_journal_read(uuid, error);
     g_autoptr(SnapsetSource) source = snapset_source_new_file(path, "qcow2");
 
+    const Situation situation = {TRUE, TRUE, NULL};
+
     if (events == NULL)
         return FALSE;
     if (events->len == 0)
@@ -377,7 +425,8 @@ snapset_domain_replay_closed(const SnapsetDomain *domain, const char *path, GErr
     g_autoptr(SnapsetHandle) handle = snapset_handle_open(source, error);
     if (handle == NULL)
         return snapset_name_error(error, path);
-    if (!replay_image(handle, events, TRUE, NULL, error))
+    snapset_domain_name_externals(domain, events);
+    if (!replay_image(handle, events, &situation, error))
         return FALSE;
     cross_out(events, path);
     drop_done(events);

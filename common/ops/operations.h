@@ -82,8 +82,9 @@ typedef enum {
 gboolean snapset_recover(GPtrArray *sources, SnapsetRecovery how, guint *ret_count,
                          guint *ret_running, GPtrArray *notes, GError **error);
 
-/* A random identity. */
+/* A random identity; of an external snapshot one that says when it was taken. */
 SnapsetUuid snapset_new_identity(void);
+SnapsetUuid snapset_new_external_identity(void);
 
 /*
  * Write new ledgers and nothing else: @after holds a GBytes * or NULL for each image of the set.

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "common/core/lineage.h"
+
 typedef struct {
     SnapsetLedger *ledger;
     SnapsetUuid recorded; /* the current that the record named at the last start */
@@ -11,6 +13,7 @@ typedef struct {
     gboolean is_certain;  /* and that is known */
     gboolean is_whole;    /* nothing happened that the journal does not tell */
     gboolean is_changed;
+    const SnapsetLiveEvent *frozen_by;
 } Replay;
 
 static const SnapsetLiveImage *
@@ -100,6 +103,60 @@ replay_load(Replay *replay, const SnapsetLiveImage *image)
     replay->is_certain = TRUE;
 }
 
+/* The other one of a pair of images; NULL: @image is the second, so it has none behind it. */
+static const SnapsetLiveImage *
+pair_of(const SnapsetLiveEvent *event, const SnapsetLiveImage *image, gboolean *ret_is_second)
+{
+    guint index = 0;
+
+    if (!g_ptr_array_find(event->images, image, &index) || (index ^ 1) >= event->images->len)
+        return NULL;
+    *ret_is_second = index % 2 == 1;
+    return event->images->pdata[index ^ 1];
+}
+
+/* @image is a new overlay on @base, which is the external snapshot from now on. */
+static void
+replay_overlay(Replay *replay, const SnapsetLiveEvent *event, const SnapsetLiveImage *image,
+               const SnapsetLiveImage *base)
+{
+    const SnapsetExternal external = snapset_replay_external(event, image);
+
+    if (snapset_ledger_find(replay->ledger, &image->entry) == NULL) {
+        g_autoptr(SnapsetLedger) made =
+            snapset_lineage_overlay(&external, &base->entry, !base->certain, FALSE);
+        g_ptr_array_add(replay->ledger->records, snapset_record_copy(made->records->pdata[0]));
+        replay->is_changed = TRUE;
+    }
+    replay->at = image->entry;
+    replay->is_certain = TRUE;
+}
+
+static void
+replay_pair(Replay *replay, const SnapsetLiveEvent *event, const SnapsetLiveImage *image)
+{
+    gboolean is_second = FALSE;
+    const SnapsetLiveImage *other = pair_of(event, image, &is_second);
+
+    if (other == NULL)
+        return;
+    if (!is_second) {
+        replay->frozen_by = event->kind == SNAPSET_LIVE_EVENT_EXTERNAL ? event : NULL;
+    } else if (event->kind == SNAPSET_LIVE_EVENT_EXTERNAL) {
+        replay_overlay(replay, event, image, other);
+    } else {
+        replay->at = other->entry;
+        replay->is_certain = other->certain;
+    }
+}
+
+SnapsetExternal
+snapset_replay_external(const SnapsetLiveEvent *event, const SnapsetLiveImage *overlay)
+{
+    return (SnapsetExternal){
+        .tag = event->name, .identity = overlay->entry, .members = event->images->len / 2};
+}
+
 /* Is it about the moment before QEMU opened its images? */
 static gboolean
 opens_images(const SnapsetLiveEvent *event)
@@ -111,7 +168,16 @@ static void
 replay_event(Replay *replay, const SnapsetLiveEvent *event, const SnapsetLiveImage *image)
 {
     if (opens_images(event)) {
+        replay->frozen_by = NULL;
         replay_start(replay, image);
+        return;
+    }
+    if (event->kind == SNAPSET_LIVE_EVENT_MOVE) {
+        replay->frozen_by = NULL; /* it is something else now */
+        return;
+    }
+    if (event->kind == SNAPSET_LIVE_EVENT_EXTERNAL || event->kind == SNAPSET_LIVE_EVENT_COPY) {
+        replay_pair(replay, event, image);
         return;
     }
     if (snapset_uuid_is_nil(&image->entry))
@@ -182,7 +248,11 @@ snapset_replay(const SnapsetImage *image, GPtrArray *events, SnapsetLedger *ledg
         ledger->current = replay.at;
         replay.is_changed = TRUE;
     }
-    return (SnapsetReplayed){replay.is_changed,
-                             image->sealed || (replay.is_certain && replay.is_whole &&
-                                               snapset_uuid_equal(&ledger->current, &replay.at))};
+    return (SnapsetReplayed){
+        .at = replay.at,
+        .is_changed = replay.is_changed,
+        .is_certain = image->sealed || (replay.is_certain && replay.is_whole &&
+                                        snapset_uuid_equal(&ledger->current, &replay.at)),
+        .frozen_by = replay.frozen_by,
+    };
 }

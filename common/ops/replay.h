@@ -10,13 +10,21 @@
 #pragma once
 
 #include "common/core/image.h"
+#include "common/core/lineage.h"
 #include "common/io/live-journal.h"
 
 typedef struct {
+    SnapsetUuid at;      /* where the image stands */
     gboolean is_changed; /* the ledger says more than the image's own */
     gboolean is_certain; /* the image stands at the ledger's current, if no other program moved it
                             after the events */
+    const SnapsetLiveEvent *frozen_by; /* the external snapshot that it became the backing file of;
+                                          NULL: none, or it was written to again since */
 } SnapsetReplayed;
+
+/* The external snapshot of @event as the records of @overlay say it; borrows from the event. */
+SnapsetExternal snapset_replay_external(const SnapsetLiveEvent *event,
+                                        const SnapsetLiveImage *overlay);
 
 /* Apply @events (of SnapsetLiveEvent *) to @ledger, a copy of @image's or an empty one. */
 SnapsetReplayed snapset_replay(const SnapsetImage *image, GPtrArray *events, SnapsetLedger *ledger);

@@ -60,6 +60,10 @@ static const Watched qmp_commands[] = {
     {"blockdev-add", RECORD, adds_disk_node},
     {"blockdev-del", RECORD, NULL},
     {"device_add", ASK, adds_disk},
+    {"blockdev-mirror", RECORD, NULL},
+    {"drive-mirror", RECORD, NULL},
+    {"block-commit", RECORD, NULL},
+    {"block-stream", RECORD, NULL},
     {NULL, 0, NULL},
 };
 
