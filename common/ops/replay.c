@@ -7,13 +7,16 @@
 #include "common/core/lineage.h"
 
 typedef struct {
+    const SnapsetImage *image;
+    GPtrArray *events;
     SnapsetLedger *ledger;
     SnapsetUuid recorded; /* the current that the record named at the last start */
-    SnapsetUuid at;       /* where the image stands */
+    SnapsetUuid at;       /* where the image stands; nil: at the root, or it is not known */
     gboolean is_certain;  /* and that is known */
-    gboolean is_whole;    /* nothing happened that the journal does not tell */
     gboolean is_changed;
     const SnapsetLiveEvent *frozen_by;
+    guint next; /* entry in the table, where they stand as they were made: those before it were
+                   there when what was replayed last happened */
 } Replay;
 
 static const SnapsetLiveImage *
@@ -59,6 +62,55 @@ event_identity(const SnapsetLiveEvent *event, guint *ret_members)
     return identity;
 }
 
+/* ---- what the journal does not tell: an event could not be written, or another host has it ----
+ */
+
+static gboolean
+is_told(const Replay *replay, const SnapsetEntry *entry)
+{
+    for (guint i = 0; i < replay->events->len; i++) {
+        const SnapsetLiveEvent *event = replay->events->pdata[i];
+        const SnapsetLiveImage *one = find_image(event, replay->image);
+        if (one != NULL && event->kind == SNAPSET_LIVE_EVENT_CREATE &&
+            snapset_uuid_equal(&one->entry, &entry->derived))
+            return TRUE;
+    }
+    return FALSE;
+}
+
+/*
+ * Go on to the entry at @index. If one before it was made meanwhile that nobody tells of, the image
+ * stood there, and who knows where after that. Older than the journal is what was there first.
+ */
+static void
+go_on(Replay *replay, guint index)
+{
+    const SnapsetLiveEvent *first = replay->events->len > 0 ? replay->events->pdata[0] : NULL;
+
+    for (guint i = replay->next; first != NULL && i < index; i++) {
+        const SnapsetEntry *entry = snapset_image_entry(replay->image, i);
+        if (entry->record != NULL || is_told(replay, entry) ||
+            (replay->next == 0 && entry->moment.date_sec <= first->time))
+            continue;
+        replay->at = snapset_uuid_nil;
+        replay->is_certain = FALSE;
+    }
+    replay->next = MAX(replay->next, index);
+}
+
+static guint
+find_entry(const SnapsetImage *image, const SnapsetUuid *derived)
+{
+    guint index = 0;
+
+    while (index < image->entries->len &&
+           !snapset_uuid_equal(&snapset_image_entry(image, index)->derived, derived))
+        index++;
+    return index;
+}
+
+/* ---- events ---- */
+
 /*
  * Where the record says the same as at the start before, what happened in between is not in it
  * yet. Otherwise the image was stamped after that, by us or by others.
@@ -77,14 +129,19 @@ replay_create(Replay *replay, const SnapsetLiveEvent *event, const SnapsetLiveIm
 {
     guint64 binding = snapset_identity_binding(&image->entry);
     SnapsetRecord *record = find_binding(replay->ledger, binding);
+    guint index = find_entry(replay->image, &image->entry);
 
+    if (index < replay->image->entries->len) { /* or it is gone again */
+        go_on(replay, index);
+        replay->next = index + 1;
+    }
     if (record == NULL) {
         guint members = 0;
         SnapsetUuid identity = event_identity(event, &members);
         record = snapset_record_new(&identity, binding);
         record->parent = replay->at;
         record->members = MIN(members, G_MAXUINT16);
-        if (!replay->is_certain || !replay->is_whole)
+        if (!replay->is_certain)
             record->flags |= SNAPSET_RECORD_PARENT_INFERRED;
         g_ptr_array_add(replay->ledger->records, record);
         replay->is_changed = TRUE;
@@ -189,53 +246,14 @@ replay_event(Replay *replay, const SnapsetLiveEvent *event, const SnapsetLiveIma
     /* A deleted entry's record is climbed over; its children need it for that. */
 }
 
-static gboolean
-is_told(GPtrArray *events, const SnapsetImage *image, const SnapsetEntry *entry)
-{
-    for (guint i = 0; i < events->len; i++) {
-        const SnapsetLiveEvent *event = events->pdata[i];
-        const SnapsetLiveImage *one = find_image(event, image);
-        if (one != NULL && event->kind == SNAPSET_LIVE_EVENT_CREATE &&
-            snapset_uuid_equal(&one->entry, &entry->derived))
-            return TRUE;
-    }
-    return FALSE;
-}
-
-/* Since when all that happened to the image is told: a disk may have come later than the start. */
-static gint64
-told_since(GPtrArray *events, const SnapsetImage *image)
-{
-    for (guint i = 0; i < events->len; i++) {
-        const SnapsetLiveEvent *event = events->pdata[i];
-        if (opens_images(event) && find_image(event, image) != NULL)
-            return event->time;
-    }
-    return events->len > 0 ? ((SnapsetLiveEvent *)events->pdata[0])->time : G_MAXINT64;
-}
-
-/* An entry made since then that nobody has recorded: an event could not be written. */
-static gboolean
-is_whole(GPtrArray *events, const SnapsetImage *image)
-{
-    gint64 since = told_since(events, image);
-
-    for (guint i = 0; i < image->entries->len; i++) {
-        const SnapsetEntry *entry = snapset_image_entry(image, i);
-        if (entry->moment.date_sec > since && entry->record == NULL &&
-            !is_told(events, image, entry))
-            return FALSE;
-    }
-    return TRUE;
-}
-
 SnapsetReplayed
 snapset_replay(const SnapsetImage *image, GPtrArray *events, SnapsetLedger *ledger)
 {
-    Replay replay = {.ledger = ledger,
+    Replay replay = {.image = image,
+                     .events = events,
+                     .ledger = ledger,
                      .recorded = ledger->current,
-                     .at = ledger->current,
-                     .is_whole = is_whole(events, image)};
+                     .at = ledger->current};
 
     for (guint i = 0; i < events->len; i++) {
         const SnapsetLiveEvent *event = events->pdata[i];
@@ -243,6 +261,7 @@ snapset_replay(const SnapsetImage *image, GPtrArray *events, SnapsetLedger *ledg
         if (one != NULL)
             replay_event(&replay, event, one);
     }
+    go_on(&replay, image->entries->len);
     gboolean is_news = !image->sealed && snapset_uuid_equal(&ledger->current, &replay.recorded);
     if (is_news && !snapset_uuid_equal(&ledger->current, &replay.at)) {
         ledger->current = replay.at;
@@ -251,8 +270,8 @@ snapset_replay(const SnapsetImage *image, GPtrArray *events, SnapsetLedger *ledg
     return (SnapsetReplayed){
         .at = replay.at,
         .is_changed = replay.is_changed,
-        .is_certain = image->sealed || (replay.is_certain && replay.is_whole &&
-                                        snapset_uuid_equal(&ledger->current, &replay.at)),
+        .is_certain = image->sealed ||
+                      (replay.is_certain && snapset_uuid_equal(&ledger->current, &replay.at)),
         .frozen_by = replay.frozen_by,
     };
 }

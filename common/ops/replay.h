@@ -6,6 +6,8 @@
  * The journal may be replayed late, twice, or after others have changed the image and its record.
  * So what was recorded since is never taken back: an image that is sealed, or whose record names
  * another current than at the last start, gets the records that it lacks, and keeps its current.
+ * And an entry that neither the journal nor a record tells of, because its event could not be
+ * written or another host has it, leaves unknown where the image stood from then to the next event.
  */
 #pragma once
 

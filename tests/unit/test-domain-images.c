@@ -244,7 +244,7 @@ static const struct {
     /* without a guard from the start the seal would say too much */
     {"only-loaded", "[+a] [+b] >a", "a/<? b/<? >a>a"},
     {"an-older-past", "[+a] start +b", "a/<? b<? >b!>b!"},
-    {"taken-unseen", "began +a [+b] +c", "a<? b/<? c<ia >c>c"},
+    {"taken-unseen", "began +a [+b] +c", "a<- b/<? c<? >c!>c!"},
 };
 
 static void

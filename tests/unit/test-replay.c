@@ -94,9 +94,19 @@ static const struct {
      "A*0<- y*1<A z*1<A >z !"},
     {"stale", "a: x@1=A y@200 z@300=C<A >C", "S:A! C:(y@200) S:C", "A*0<- C*0<A y*1<A >C"},
 
-    /* an event that could not be written: nothing after it is sure */
-    {"one-not-told", "a: x@200 y@201 z@202", "S:-! C:(x@200) C:(z@202)", "xi*1<- zi*1<x >z"},
+    /* an event that could not be written, or that another host has: what the image stood at then,
+       and until the next event, is not known */
+    {"one-not-told", "a: x@200 y@201 z@202", "S:-! C:(x@200) C:(z@202)", "x*1<- zi*1<- >z !"},
+    {"first-not-told", "a: w@1=A y@201 z@202 >A", "S:A! C:(z@202)", "A*0<- zi*1<- >z !"},
+    {"last-not-told", "a: x@200 y@201", "S:-! C:(x@200)", "x*1<- >-"},
+    {"last-not-told-and-deleted", "a: y@201", "S:-! C:(x@200) D:(x@200)", "x*1<- >-"},
     {"only-one-not-told", "a: x@200", "S:-!", ">-="},
+    {"only-one-not-told-after-another", "a: w@1=A x@200 >A", "S:A!", "A*0<- >-"},
+    {"loaded-and-one-not-told", "a: x@200 y@201", "S:-! C:(x@200) L:(x@200)", "x*1<- >-"},
+    {"taken-elsewhere", "a: x@200 y@201 z@202", "S:-! C:(x@200) S:- C:(z@202)",
+     "x*1<- zi*1<- >z !"},
+    {"taken-elsewhere-by-another-clock", "a: x@200 y@50 z@202", "S:-! C:(x@200) S:- C:(z@202)",
+     "x*1<- zi*1<- >z !"},
     {"older-ones-need-not-be-told", "a: x@99 y@200 >-", "S:-! C:(y@200)", "y*1<- >y !"},
     {"recorded-ones-need-not-be-told", "a: x@200=A y@201 >A", "S:A! C:(y@201)", "A*0<- y*1<A >y !"},
 
