@@ -7,9 +7,9 @@ LIBVIRT_FOLDERS=(/etc/libvirt /var/lib/libvirt /var/log/libvirt /run/libvirt)
 LIBVIRT_CACHE=$BUILD_DIR/tests/libvirt-cache # what QEMU can do takes libvirtd a second to find out
 declare -A LIBVIRT_HOME=() # by LIBVIRT_PID, the folder with its files: pid, log
 
-# start_libvirt [FOLDER]: start one and wait until it answers; it is stopped at the end of the test.
-# FOLDER, for its files, is $TEST_DIR/libvirt unless there are several: then LIBVIRT_PID says which
-# one is meant, and is that of the one started last.
+# start_libvirt [FOLDER [LINE...]]: start one, with these lines in libvirtd.conf, and wait until it
+# answers; it is stopped at the end of the test. FOLDER, for its files, is $TEST_DIR/libvirt unless
+# there are several: then LIBVIRT_PID says which one is meant, and is that of the one started last.
 # shellcheck disable=SC2120 # mostly without an argument
 start_libvirt() {
     local folder=${1:-$TEST_DIR/libvirt}
@@ -26,7 +26,7 @@ cgroup_controllers = [ ]
 remember_owner = 0
 EOT
     printf '%s\n' 'auth_unix_rw = "none"' "host_uuid = \"$(cat /proc/sys/kernel/random/uuid)\"" \
-        >"$folder/libvirtd.conf"
+        "${@:2}" >"$folder/libvirtd.conf"
     # no domain migrates to a host of the same name; a name with a dot is not looked up
     LIBVIRT_DRIVER_DIR=$folder/drivers unshare --mount --uts bash -c '
         for folder in "${@:3}"; do

@@ -4,7 +4,8 @@
 
 A libvirt hook for the time before the domain's QEMU is there. It takes the place of the monitor's
 socket, as the guard does: a hook that comes later, the guard's, stands between libvirt and it. For
-the Nth client FOLDER/DOMAIN.N.to-qemu and FOLDER/DOMAIN.N.from-qemu hold every byte.
+the Nth client of the machine with libvirt's number ID, FOLDER/DOMAIN-ID.N.to-qemu and .from-qemu
+hold every byte.
 """
 import array
 import glob
@@ -95,7 +96,7 @@ def main():
     null = os.open("/dev/null", os.O_RDWR)
     for fd in range(3):
         os.dup2(null, fd)  # libvirt waits for the end of these
-    serve(listener, os.path.join(folder, domain))
+    serve(listener, os.path.join(folder, f"{domain}-{number}"))
 
 
 main()
