@@ -286,7 +286,8 @@ test_disk_hangs() {
     watch_log
     new_images a.qcow2 b.qcow2
     mkdir ../mount
-    in_libvirt "$PYTHON" "$TOP/tests/lib/hangfs.py" "$TEST_DIR/mount" "$PWD/a.qcow2" "$hung" &
+    nsenter --target "$LIBVIRT_PID" --mount --root "$PYTHON" "$TOP/tests/lib/hangfs.py" \
+        "$TEST_DIR/mount" "$PWD/a.qcow2" "$hung" &
     cleanup_fn kill $!
     until in_libvirt test -e "$TEST_DIR/mount/disk"; do sleep 0.01; done
     define d "$TEST_DIR/mount/disk" "$PWD/b.qcow2"
