@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A file system that hangs for some: `hangfs.py MOUNTPOINT FILE HUNG`.
 
-MOUNTPOINT/disk is FILE, through FUSE. While a file HUNG exists, no request is answered that comes
-from a process whose name begins with a line of it: such a process does not even die when it is
-killed, until this program ends.
+MOUNTPOINT/disk is FILE, through FUSE. When a file HUNG exists, the next process whose name begins
+with a line of it gets no answer, and does not even die when it is killed, until this program ends.
+HUNG is removed then.
 """
 import ctypes
 import os
@@ -31,9 +31,12 @@ class FileSystem:
         try:
             with open(f"/proc/{pid}/comm", encoding="utf-8") as comm, open(self.hung, encoding="utf-8") as hung:
                 name = comm.read()
-                return any(name.startswith(line.strip()) for line in hung)
+                found = any(name.startswith(line.strip()) for line in hung)
         except OSError:
             return False
+        if found:
+            os.unlink(self.hung)
+        return found
 
     def attributes(self, node):
         status = os.fstat(self.file)
