@@ -99,6 +99,25 @@ test_variables() {
     expect_err 'refused \[identity-collision\]: tag .z. .* on .*vars\.qcow2 \(20'
 }
 
+# Since 9.9 libvirt reverts to external snapshots, by overlays and a start, and deletes them, by block
+# jobs. Nothing of that is refused.
+test_external_snapshots() {
+    ! sends_hmp || skip 'this libvirt does not revert to external snapshots'
+    guarded a.qcow2 b.qcow2
+    expect_rc 0 libvirt snapshot-create-as d one --disk-only
+    expect_rc 0 libvirt snapshot-create-as d two --disk-only
+    expect_rc 0 libvirt snapshot-revert d one --running
+    expect_rc 0 libvirt snapshot-create-as d three
+    expect_rc 0 libvirt snapshot-delete d three
+    expect_rc 0 libvirt snapshot-delete d two
+    expect_rc 0 libvirt snapshot-delete d one
+    expect_rc 0 libvirt domblklist d
+    expect_out "^ vda +$PWD/a.qcow2$"
+    expect_out "^ vdb +$PWD/b.qcow2$"
+    settle
+    good_snapshot
+}
+
 # libvirt 11 gives a raw disk no node of its format.
 test_raw_disk_left_out() {
     local disk
