@@ -71,10 +71,10 @@ snapset_status_new(const char *domain, const char *monitor)
 void
 snapset_status_name(SnapsetStatus *status, pid_t pid)
 {
+    char before[sizeof status->name];
     size_t length;
 
-    if (status->name[0])
-        snapset_status_remove(status);
+    strcpy(before, status->name);
     length = snprintf(status->name, sizeof status->name - 32, "%s", status->domain);
     if (length > sizeof status->name - 33)
         length = sizeof status->name - 33;
@@ -82,6 +82,8 @@ snapset_status_name(SnapsetStatus *status, pid_t pid)
         if (*at == '/' || (at == status->name && *at == '.'))
             *at = '_';
     snprintf(status->name + length, 32, "-%d", (int)pid);
+    if (before[0])
+        renameat(status->folder, before, status->folder, status->name);
 }
 
 /* One line of the file: the value on one line, whatever it was. */
