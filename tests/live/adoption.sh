@@ -174,8 +174,14 @@ test_records_are_believed_first() {
     ss apply -q tag=s1 a.qcow2 b.qcow2 # libvirt does not hear of it
     prepare d
     expect_equal "$(sources a.qcow2 b.qcow2)" 's1:libvirt s2:libvirt s1'
+    # where one is certain, the other is not somewhere else
+    qio a.qcow2 'read -q 0 64k'
+    prepare d
+    expect_equal "$(sources a.qcow2 b.qcow2)" 's1:libvirt s2:libvirt s1'
     # one disk alone went back: that is to be refused, and not to be forgotten
     ss apply -q tag=s2 --allow set-too-small a.qcow2
+    qio a.qcow2 'read -q 0 64k'
+    qio b.qcow2 'read -q 0 64k'
     libvirt dumpxml d >d.now
     expect_rc 1 nsenter --target "$LIBVIRT_PID" --mount --root --wd="$PWD" \
         "$BUILD_DIR/libvirt-hooks/snapshot-set-hook" d prepare begin - <d.now
