@@ -78,9 +78,8 @@ read_other(int fd, const char *path, const char *format, GError **error)
     return image;
 }
 
-/* The image at @path, which its overlay calls @format (NULL: it does not say). */
-static SnapsetImage *
-read_link(const char *path, const char *format, GError **error)
+SnapsetImage *
+snapset_chain_read_link(const char *path, const char *format, GError **error)
 {
     g_auto(SnapsetFd) fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     g_autoptr(GError) failure = NULL;
@@ -117,7 +116,7 @@ read_next(SnapsetImage *image, GHashTable *seen, const SnapsetImage *above, cons
         end_chain(image, SNAPSET_CHAIN_REMOTE, above->backing_filename);
         return NULL;
     }
-    g_autoptr(SnapsetImage) link = read_link(next, above->backing_format, NULL);
+    g_autoptr(SnapsetImage) link = snapset_chain_read_link(next, above->backing_format, NULL);
     if (link == NULL)
         end_chain(image, access(next, F_OK) == 0 ? SNAPSET_CHAIN_UNREADABLE : SNAPSET_CHAIN_MISSING,
                   next);

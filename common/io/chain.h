@@ -16,6 +16,12 @@
 void snapset_chain_read(SnapsetImage *image, const char *path);
 
 /*
+ * The image at @path alone, of the format that its overlay, or QEMU, calls it (NULL: nobody says).
+ * Of other formats than qcow2 only the file's size is known. NULL with an error.
+ */
+SnapsetImage *snapset_chain_read_link(const char *path, const char *format, GError **error);
+
+/*
  * The local file that an image at @path means by the backing file name @backing; NULL: it is no
  * local file. Caller frees.
  */

@@ -2,7 +2,6 @@
 /* Images that are not local qcow2 files, as qemu-img info describes them. */
 #include "common/io/image-info.h"
 
-#include <json-glib/json-glib.h>
 #include <string.h>
 
 static SnapsetBytes
@@ -13,25 +12,35 @@ bytes_of(const char *text)
 
 /* A QAPI "SnapshotInfo" (qapi/block-core.json). */
 static void
-add_snapshot(JsonArray *array, guint index, JsonNode *node, gpointer data)
+add_snapshot(SnapsetImage *image, JsonObject *info)
 {
-    SnapsetImage *image = data;
-
-    if (!JSON_NODE_HOLDS_OBJECT(node))
-        return;
-    JsonObject *info = json_node_get_object(node);
-    gint64 clock_sec = json_object_get_int_member_with_default(info, "vm-clock-sec", 0);
-    gint64 clock_nsec = json_object_get_int_member_with_default(info, "vm-clock-nsec", 0);
+    const char *id = snapset_json_text(info, "id");
+    const char *name = snapset_json_text(info, "name");
     SnapsetMoment moment = {
-        .date_sec = json_object_get_int_member_with_default(info, "date-sec", 0),
-        .date_nsec = json_object_get_int_member_with_default(info, "date-nsec", 0),
-        .vm_clock_nsec = (guint64)clock_sec * 1000000000 + (guint64)clock_nsec,
+        .date_sec = (guint32)snapset_json_number(info, "date-sec"),
+        .date_nsec = (guint32)snapset_json_number(info, "date-nsec"),
+        .vm_clock_nsec = snapset_json_number(info, "vm-clock-sec") * 1000000000 +
+                         snapset_json_number(info, "vm-clock-nsec"),
     };
-    const char *id = json_object_get_string_member_with_default(info, "id", "");
-    const char *name = json_object_get_string_member_with_default(info, "name", "");
-    SnapsetEntry *entry = snapset_image_add_entry(image, bytes_of(id), bytes_of(name), &moment);
-    entry->vm_state_size = json_object_get_int_member_with_default(info, "vm-state-size", 0);
+    SnapsetEntry *entry = snapset_image_add_entry(image, bytes_of(id != NULL ? id : ""),
+                                                  bytes_of(name != NULL ? name : ""), &moment);
+    entry->vm_state_size = snapset_json_number(info, "vm-state-size");
     entry->disk_size = image->virtual_size;
+}
+
+SnapsetImage *
+snapset_image_from_json(JsonObject *info, const char *filename)
+{
+    const char *format = snapset_json_text(info, "format");
+    JsonArray *snapshots = snapset_json_array(info, "snapshots");
+    SnapsetImage *image = snapset_image_new(filename, format != NULL ? format : "unknown");
+
+    image->backing_filename = g_strdup(snapset_json_text(info, "backing-filename"));
+    image->virtual_size = snapset_json_number(info, "virtual-size");
+    for (guint i = 0; i < snapset_json_length(snapshots); i++)
+        add_snapshot(image, snapset_json_element(snapshots, i));
+    snapset_image_finish(image);
+    return image;
 }
 
 SnapsetImage *
@@ -44,18 +53,5 @@ snapset_image_from_info(const SnapsetChild *child, const char *filename, GError 
         snapset_throw(error, SNAPSET_ERROR_FAILED, "qemu-img info did not answer with JSON");
         return NULL;
     }
-    JsonObject *info = json_node_get_object(root);
-    const char *format = json_object_get_string_member_with_default(info, "format", "unknown");
-    const char *backing =
-        json_object_get_string_member_with_default(info, "backing-filename", NULL);
-    SnapsetImage *image = snapset_image_new(filename, format);
-    image->backing_filename = g_strdup(backing);
-    image->virtual_size = json_object_get_int_member_with_default(info, "virtual-size", 0);
-    if (json_object_has_member(info, "snapshots")) {
-        JsonNode *snapshots = json_object_get_member(info, "snapshots");
-        if (JSON_NODE_HOLDS_ARRAY(snapshots))
-            json_array_foreach_element(json_node_get_array(snapshots), add_snapshot, image);
-    }
-    snapset_image_finish(image);
-    return image;
+    return snapset_image_from_json(json_node_get_object(root), filename);
 }

@@ -105,3 +105,13 @@ snapset_lock_image(int fd, GError **error)
     lock_byte(fd, F_OFD_SETLK, F_UNLCK, OPERATION_BYTE, &lock);
     return FALSE;
 }
+
+gboolean
+snapset_lock_is_held(int fd)
+{
+    struct flock lock = {.l_type = F_WRLCK,
+                         .l_whence = SEEK_SET,
+                         .l_start = USED_BASE,
+                         .l_len = UNSHARED_BASE + PERMISSIONS - USED_BASE};
+    return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}

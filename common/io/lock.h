@@ -28,3 +28,7 @@ void snapset_lock_yield(int fd);
 
 /* Take QEMU's bytes again. FALSE as snapset_lock_image(). */
 gboolean snapset_lock_resume(int fd, GError **error);
+
+/* Does anyone else, a QEMU say, have the image open as @fd in use? FALSE also if nobody can tell.
+ */
+gboolean snapset_lock_is_held(int fd);
