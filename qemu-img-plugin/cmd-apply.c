@@ -4,6 +4,18 @@
 #include "qemu-img-plugin/domain.h"
 #include "qemu-img-plugin/print.h"
 
+static gboolean
+apply(SnapsetOptions *options, SnapsetUuid *identity, GError **error)
+{
+    const char *selector = options->operands[0];
+
+    if (options->machine == NULL)
+        return snapset_apply(options->set, selector, options->save_current, options->dry_run,
+                             identity, error);
+    return snapset_machine_apply(options->machine, selector, options->save_current,
+                                 options->dry_run, identity, error);
+}
+
 gboolean
 snapset_cmd_apply(SnapsetOptions *options, GError **error)
 {
@@ -13,9 +25,7 @@ snapset_cmd_apply(SnapsetOptions *options, GError **error)
 
     if (options->link != NULL)
         return snapset_domain_apply(options, error);
-    if (!snapset_options_open(options, access, error) ||
-        !snapset_apply(options->set, options->operands[0], options->save_current, options->dry_run,
-                       &identity, error))
+    if (!snapset_options_open(options, access, error) || !apply(options, &identity, error))
         return FALSE;
     snapset_print_snapshot(options, "applied", &identity);
     return TRUE;

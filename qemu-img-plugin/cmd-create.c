@@ -5,6 +5,15 @@
 #include "qemu-img-plugin/domain.h"
 #include "qemu-img-plugin/print.h"
 
+static gboolean
+create(SnapsetOptions *options, const char *tag, SnapsetUuid *identity, GError **error)
+{
+    if (options->machine == NULL)
+        return snapset_create(options->set, tag, options->description, options->dry_run, identity,
+                              error);
+    return snapset_machine_create(options->machine, tag, options->dry_run, identity, error);
+}
+
 gboolean
 snapset_cmd_create(SnapsetOptions *options, GError **error)
 {
@@ -13,9 +22,12 @@ snapset_cmd_create(SnapsetOptions *options, GError **error)
 
     if (options->link != NULL)
         return snapset_domain_create(options, error);
+    if (options->qmp != NULL && options->description != NULL)
+        return snapset_throw(error, SNAPSET_ERROR_USAGE,
+                             "while the machine runs no description can be recorded; 'describe' "
+                             "does it afterwards");
     if (!snapset_options_open(options, SNAPSET_FOR_RECORDING, error) ||
-        !snapset_create(options->set, tag, options->description, options->dry_run, &identity,
-                        error))
+        !create(options, tag, &identity, error))
         return FALSE;
     if (options->dry_run) {
         g_autofree char *quoted = snapset_format_quoted(tag);

@@ -5,6 +5,17 @@
 #include "qemu-img-plugin/domain.h"
 #include "qemu-img-plugin/print.h"
 
+static gboolean delete (SnapsetOptions *options, GPtrArray **deleted, GError **error)
+{
+    const char *selector = options->operands[0];
+
+    if (options->machine == NULL)
+        return snapset_delete(options->set, selector, options->children, options->dry_run, deleted,
+                              error);
+    return snapset_machine_delete(options->machine, selector, options->children, options->dry_run,
+                                  deleted, error);
+}
+
 gboolean
 snapset_cmd_delete(SnapsetOptions *options, GError **error)
 {
@@ -13,8 +24,7 @@ snapset_cmd_delete(SnapsetOptions *options, GError **error)
     if (options->link != NULL)
         return snapset_domain_delete(options, error);
     if (!snapset_options_open(options, SNAPSET_FOR_WRITING, error) ||
-        !snapset_delete(options->set, options->operands[0], options->children, options->dry_run,
-                        &deleted, error))
+        !delete (options, &deleted, error))
         return FALSE;
     if (options->output == SNAPSET_OUTPUT_JSON)
         snapset_print_set(options);

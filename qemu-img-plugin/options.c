@@ -55,6 +55,12 @@ add_options(GOptionContext *context, SnapsetOptions *o, Raw *raw)
         gboolean unless;
         GOptionEntry entry;
     } own[] = {
+        {SNAPSET_TAKES_MACHINE,
+         FALSE,
+         {"qmp", 0, 0, G_OPTION_ARG_FILENAME, &o->qmp, "the images of a running QEMU", "ADDRESS"}},
+        {SNAPSET_TAKES_MACHINE,
+         FALSE,
+         {"device", 0, 0, G_OPTION_ARG_STRING_ARRAY, &o->devices, "only this disk of it", "NAME"}},
         {SNAPSET_WRITES,
          TRUE,
          {"force-share", 'U', 0, G_OPTION_ARG_NONE, &o->force_share,
@@ -150,17 +156,27 @@ static gboolean
 parse_operands(SnapsetOptions *o, Raw *raw, GError **error)
 {
     guint count = raw->rest != NULL ? g_strv_length(raw->rest) : 0;
-    gboolean needs_image = !(o->command->takes & SNAPSET_TAKES_NO_IMAGE) && o->domain == NULL;
+    gboolean elsewhere = o->domain != NULL || o->qmp != NULL;
+    gboolean needs_image = !(o->command->takes & SNAPSET_TAKES_NO_IMAGE) && !elsewhere;
 
     if (o->command->takes & SNAPSET_WANTS_DOMAIN && o->domain == NULL)
         return snapset_throw(error, SNAPSET_ERROR_USAGE, "expecting --domain NAME");
-    if (o->domain != NULL && count > o->command->operand_count)
-        return snapset_throw(error, SNAPSET_ERROR_USAGE, "--domain takes the place of IMAGE...");
-    if (o->domain != NULL && (o->format != NULL || o->image_opts))
-        return snapset_throw(error, SNAPSET_ERROR_USAGE,
-                             "with --domain libvirt says what the images are");
+    if (o->domain != NULL && o->qmp != NULL)
+        return snapset_throw(error, SNAPSET_ERROR_USAGE, "--domain and --qmp exclude each other");
+    if (elsewhere && count > o->command->operand_count)
+        return snapset_throw(error, SNAPSET_ERROR_USAGE, "--%s takes the place of IMAGE...",
+                             o->domain != NULL ? "domain" : "qmp");
+    if (elsewhere && (o->format != NULL || o->image_opts))
+        return snapset_throw(error, SNAPSET_ERROR_USAGE, "with --%s says what the images are",
+                             o->domain != NULL ? "domain libvirt" : "qmp QEMU");
     if (o->domain == NULL && o->connect != NULL)
         return snapset_throw(error, SNAPSET_ERROR_USAGE, "--connect goes with --domain");
+    if (o->qmp == NULL && o->devices != NULL)
+        return snapset_throw(error, SNAPSET_ERROR_USAGE, "--device goes with --qmp");
+    if (o->qmp != NULL && (o->repair || o->objects->len > 0))
+        return snapset_throw(error, SNAPSET_ERROR_USAGE,
+                             "--qmp goes with neither --repair nor --object: QEMU has the images "
+                             "open");
     if (count < o->command->operand_count + needs_image)
         return snapset_throw(error, SNAPSET_ERROR_USAGE, "expecting %s%sIMAGE...",
                              o->command->operands, *o->command->operands != '\0' ? " " : "");
@@ -233,7 +249,12 @@ snapset_options_clear(SnapsetOptions *options)
     g_clear_pointer(&options->objects, g_ptr_array_unref);
     g_strfreev(options->operands);
     g_free(options->help);
-    snapset_set_free(options->set);
+    g_free(options->qmp);
+    g_strfreev(options->devices);
+    if (options->machine != NULL)
+        snapset_machine_free(options->machine);
+    else
+        snapset_set_free(options->set);
     snapset_domain_link_free(options->link);
 }
 
@@ -275,20 +296,29 @@ recover_first(const SnapsetOptions *options, GPtrArray *sources, GError **error)
     return recovered;
 }
 
-gboolean
-snapset_options_open(SnapsetOptions *options, SnapsetAccess access, GError **error)
+static gboolean
+open_machine(SnapsetOptions *options, GError **error)
+{
+    options->machine =
+        snapset_machine_new(options->qmp, options->devices, &options->verdicts, error);
+    if (options->machine == NULL)
+        return FALSE;
+    options->set = options->machine->set;
+    if (!snapset_machine_load(options->machine, error))
+        return FALSE;
+    for (guint i = 0; !options->quiet && i < options->machine->notes->len; i++)
+        snapset_print_warning("%s", (char *)options->machine->notes->pdata[i]);
+    return TRUE;
+}
+
+static gboolean
+open_images(SnapsetOptions *options, SnapsetAccess access, GError **error)
 {
     g_autoptr(GPtrArray) sources = snapset_options_sources(options, error);
     g_autoptr(SnapsetQemuTools) tools = NULL;
-    static const int postponed[] = {SIGINT, SIGTERM, SIGHUP};
-
-    if (sources == NULL)
-        return FALSE;
     gboolean writing = access != SNAPSET_FOR_READING && access != SNAPSET_FOR_CHECKING;
-    /* All or none: what has begun is not to be cut short by a key or a closing terminal. */
-    for (gsize i = 0; writing && i < G_N_ELEMENTS(postponed); i++)
-        signal(postponed[i], SIG_IGN);
-    if (writing && !recover_first(options, sources, error))
+
+    if (sources == NULL || (writing && !recover_first(options, sources, error)))
         return FALSE;
     if (writing || options->objects->len > 0) {
         tools = snapset_qemu_tools_new(options->objects, error);
@@ -297,7 +327,24 @@ snapset_options_open(SnapsetOptions *options, SnapsetAccess access, GError **err
     }
     options->set =
         snapset_set_new(g_steal_pointer(&sources), g_steal_pointer(&tools), &options->verdicts);
+    return snapset_set_load(options->set, access, error);
+}
+
+gboolean
+snapset_options_open(SnapsetOptions *options, SnapsetAccess access, GError **error)
+{
+    static const int postponed[] = {SIGINT, SIGTERM, SIGHUP};
+    gboolean writing = access != SNAPSET_FOR_READING && access != SNAPSET_FOR_CHECKING;
+
+    /* Connecting may be waited for in vain. */
+    if (options->qmp != NULL && !open_machine(options, error))
+        return FALSE;
+    /* All or none: what has begun is not to be cut short by a key or a closing terminal. */
+    for (gsize i = 0; writing && i < G_N_ELEMENTS(postponed); i++)
+        signal(postponed[i], SIG_IGN);
+    if (options->qmp == NULL && !open_images(options, access, error))
+        return FALSE;
     if (options->progress)
         options->set->progress = show_progress;
-    return snapset_set_load(options->set, access, error);
+    return TRUE;
 }

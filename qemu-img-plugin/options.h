@@ -2,7 +2,7 @@
 /* The command line: what all commands share, and what each has of its own. */
 #pragma once
 
-#include "common/ops/set.h"
+#include "common/ops/machine.h"
 
 typedef enum {
     SNAPSET_OUTPUT_HUMAN,
@@ -23,9 +23,10 @@ typedef enum {
     SNAPSET_WRITES = 1 << 7,           /* takes --dry-run, and no -U */
     SNAPSET_TAKES_GIVING_UP = 1 << 11, /* --without-missing, --keep-written */
     SNAPSET_TAKES_PROGRESS = 1 << 9,
-    SNAPSET_TAKES_ALLOW = 1 << 10,  /* follows from what is allowable */
-    SNAPSET_WANTS_DOMAIN = 1 << 12, /* --domain, and no images */
-    SNAPSET_WANTS_A_WORD = 1 << 8,  /* only --allow counts: no policy speaks for a person */
+    SNAPSET_TAKES_ALLOW = 1 << 10,   /* follows from what is allowable */
+    SNAPSET_WANTS_DOMAIN = 1 << 12,  /* --domain, and no images */
+    SNAPSET_TAKES_MACHINE = 1 << 13, /* --qmp in place of images, --device */
+    SNAPSET_WANTS_A_WORD = 1 << 8,   /* only --allow counts: no policy speaks for a person */
 } SnapsetTakes;
 
 typedef struct SnapsetOptions SnapsetOptions;
@@ -50,13 +51,15 @@ struct SnapsetOptions {
     gboolean all, repair, children, without_missing, keep_written;
     char *description, *save_current;
     char *domain, *connect;
+    char *qmp, **devices;
     SnapsetOutput output;
     GPtrArray *objects;             /* of char * */
     SnapsetVerdicts verdicts;       /* policy and --allow together */
     char **operands;                /* operand_count of them, then the images */
     char *help;                     /* the text of --help, if that was asked for; else NULL */
     struct SnapsetDomainLink *link; /* with --domain; else NULL */
-    SnapsetSet *set;                /* once opened */
+    SnapsetMachine *machine;        /* once opened, with --qmp; else NULL */
+    SnapsetSet *set;                /* once opened; a machine's is the machine's own */
     gboolean told;                  /* what is to be said of the outcome was printed */
 };
 
@@ -69,7 +72,8 @@ void snapset_options_clear(SnapsetOptions *options);
 GPtrArray *snapset_options_sources(const SnapsetOptions *options, GError **error);
 
 /*
- * Load the images into options->set; for writing, recover first what a crash left of them.
- * Returns FALSE with an error; what rules have to say is in the set's report.
+ * Load the images into options->set, with --qmp those of options->machine; for writing, recover
+ * first what a crash left of them. Returns FALSE with an error; what rules have to say is in the
+ * set's report.
  */
 gboolean snapset_options_open(SnapsetOptions *options, SnapsetAccess access, GError **error);

@@ -64,6 +64,7 @@ struct SnapsetImage {
     guint32 slot_size;     /* bytes; 0: no usable extension */
     guint ledger_slot;     /* which slot the ledger came from */
     gboolean sealed;       /* nobody has written to the image since it was stamped */
+    gboolean has_bitmaps;  /* dirty bitmaps: QEMU then applies no snapshot */
 };
 
 SnapsetImage *snapset_image_new(const char *filename, const char *format);

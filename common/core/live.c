@@ -54,9 +54,9 @@ left_out(const SnapsetDomain *domain, const SnapsetLiveRequest *request)
     return targets;
 }
 
-static void
-check_coverage(const SnapsetDomain *domain, const SnapsetLiveRequest *request,
-               SnapsetReport *report)
+void
+snapset_rules_coverage(const SnapsetDomain *domain, const SnapsetLiveRequest *request,
+                       SnapsetReport *report)
 {
     g_autoptr(GPtrArray) targets = left_out(domain, request);
     gboolean touches_none = targets->len == domain->disks->len;
@@ -76,7 +76,8 @@ check_coverage(const SnapsetDomain *domain, const SnapsetLiveRequest *request,
     else
         snapset_report_add(report, SNAPSET_RULE_COVERAGE, request->tag, targets,
                            g_strdup("include every writable disk"),
-                           "the snapshot would leave out writable disks: %s", names);
+                           "the %s would leave out writable disks: %s",
+                           request->kind == SNAPSET_LIVE_DELETE ? "deletion" : "snapshot", names);
 }
 
 /* ---- loading ---- */
@@ -97,7 +98,7 @@ check_loaded_image(const SnapsetImage *image, const char *tag, SnapsetReport *re
                                  "on %s tag %s is the ID of another snapshot, and QEMU would load "
                                  "that",
                                  name, quoted);
-    if (image->header != NULL && image->header->has_bitmaps)
+    if (image->has_bitmaps)
         snapset_report_add_image(report, SNAPSET_RULE_LOAD_WOULD_FAIL, tag, image->filename, NULL,
                                  "%s has a dirty bitmap: the load would fail half-way", name);
     if (entry != NULL && image->header != NULL && entry->disk_size != image->virtual_size)
@@ -219,21 +220,21 @@ snapset_rules_live(const SnapsetCatalog *catalog, const SnapsetDomain *domain,
     case SNAPSET_LIVE_MOVE:
         break;
     case SNAPSET_LIVE_CREATE:
-        check_coverage(domain, request, report);
+        snapset_rules_coverage(domain, request, report);
         if (request->tag != NULL) {
             snapset_rules_tag(catalog, request->tag, report);
             snapset_rules_exists(catalog, request->tag, report);
         }
         break;
     case SNAPSET_LIVE_LOAD:
-        check_coverage(domain, request, report);
+        snapset_rules_coverage(domain, request, report);
         check_load(catalog, request->tag, report);
         break;
     case SNAPSET_LIVE_DELETE:
         check_delete(catalog, domain, request, report);
         break;
     case SNAPSET_LIVE_EXTERNAL:
-        check_coverage(domain, request, report);
+        snapset_rules_coverage(domain, request, report);
         break;
     case SNAPSET_LIVE_PLUG:
         for (guint i = domain->disks->len; i < catalog->images->len; i++)

@@ -44,6 +44,13 @@ void snapset_live_request_free(SnapsetLiveRequest *request);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SnapsetLiveRequest, snapset_live_request_free)
 
 /*
+ * Does @request leave out one of the writable disks of @domain: coverage, or atomic? Part of the
+ * next for what takes or loads snapshots.
+ */
+void snapset_rules_coverage(const SnapsetDomain *domain, const SnapsetLiveRequest *request,
+                            SnapsetReport *report);
+
+/*
  * Judge @request over the writable disks of @domain; @catalog was made of exactly these, in the
  * same order, and of a disk that is being plugged after them.
  */

@@ -219,7 +219,7 @@ check_load(const SnapsetCatalog *catalog, const SnapsetSnapshot *snapshot, Snaps
         if (image->header == NULL || member->link > 0 || member->entry->is_external)
             continue;
         g_autofree char *name = snapset_format_escaped(image->filename);
-        if (image->header->has_bitmaps)
+        if (image->has_bitmaps)
             snapset_report_add_image(
                 report, SNAPSET_RULE_LOAD_WOULD_FAIL, snapshot->tag, image->filename,
                 g_strdup_printf("finish or drop the backup that uses it: qemu-img bitmap --remove "
@@ -540,16 +540,27 @@ snapset_rules_create(const SnapsetCatalog *catalog, const char *tag, SnapsetRepo
 }
 
 void
+snapset_rules_whole(const SnapsetCatalog *catalog, const SnapsetSnapshot *snapshot,
+                    SnapsetPurpose purpose, SnapsetReport *report)
+{
+    gboolean apply = purpose == SNAPSET_TO_APPLY;
+
+    check_unproven(catalog, snapshot, report);
+    check_partial(catalog, snapshot,
+                  apply ? "to apply it where it is, and leave the other images as they are, add "
+                          "--allow set-partial"
+                        : "to delete it where it is, add --allow set-partial",
+                  report);
+    check_too_small(catalog, snapshot, report);
+    check_reachable(catalog, snapshot,
+                    apply ? SNAPSET_RULE_LOAD_WOULD_FAIL : SNAPSET_RULE_IMAGE_UNSUPPORTED, report);
+}
+
+void
 snapset_rules_apply(const SnapsetCatalog *catalog, const SnapsetSnapshot *snapshot,
                     SnapsetReport *report)
 {
-    check_unproven(catalog, snapshot, report);
-    check_partial(catalog, snapshot,
-                  "to apply it where it is, and leave the other images as they are, add --allow "
-                  "set-partial",
-                  report);
-    check_too_small(catalog, snapshot, report);
-    check_reachable(catalog, snapshot, SNAPSET_RULE_LOAD_WOULD_FAIL, report);
+    snapset_rules_whole(catalog, snapshot, SNAPSET_TO_APPLY, report);
     check_load(catalog, snapshot, report);
 }
 
@@ -565,10 +576,7 @@ snapset_rules_delete(const SnapsetCatalog *catalog, const SnapsetSnapshot *snaps
                            g_strdup_printf("qemu-img snapshot-set unprotect %s IMAGE...", selector),
                            "snapshot %s is protected", quoted);
     }
-    check_unproven(catalog, snapshot, report);
-    check_partial(catalog, snapshot, "to delete it where it is, add --allow set-partial", report);
-    check_too_small(catalog, snapshot, report);
-    check_reachable(catalog, snapshot, SNAPSET_RULE_IMAGE_UNSUPPORTED, report);
+    snapset_rules_whole(catalog, snapshot, SNAPSET_TO_DELETE, report);
 }
 
 void

@@ -30,6 +30,18 @@ void snapset_rules_plug(const SnapsetCatalog *catalog, guint index, SnapsetRepor
 /* May a snapshot called @tag be taken of all images? */
 void snapset_rules_create(const SnapsetCatalog *catalog, const char *tag, SnapsetReport *report);
 
+typedef enum {
+    SNAPSET_TO_APPLY,
+    SNAPSET_TO_DELETE,
+} SnapsetPurpose;
+
+/*
+ * Is @snapshot one moment for certain, and in reach on all images? Part of the next two; a running
+ * machine's are judged by this and by common/core/live.h.
+ */
+void snapset_rules_whole(const SnapsetCatalog *catalog, const SnapsetSnapshot *snapshot,
+                         SnapsetPurpose purpose, SnapsetReport *report);
+
 /* May @snapshot be applied to all images? */
 void snapset_rules_apply(const SnapsetCatalog *catalog, const SnapsetSnapshot *snapshot,
                          SnapsetReport *report);

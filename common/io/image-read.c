@@ -184,6 +184,7 @@ parse(Reading *reading, const char *filename, GError **error)
     image->device = reading->status.device;
     image->inode = reading->status.inode;
     image->sealed = (header->autoclear & QCOW2_AUTOCLEAR_SEAL) != 0;
+    image->has_bitmaps = header->has_bitmaps;
     add_entries(image, snapshots);
     add_ledger(image, reading->depth, head);
     snapset_image_finish(image);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Deleting snapshots from all images. */
+#include "common/ops/delete.h"
+
 #include "common/core/lineage.h"
 #include "common/core/rules.h"
 #include "common/ops/engine.h"
-#include "common/ops/operations.h"
 
 void
 snapset_deleted_free(SnapsetDeleted *deleted)
@@ -12,9 +13,8 @@ snapset_deleted_free(SnapsetDeleted *deleted)
     g_free(deleted);
 }
 
-/* The snapshot and, if asked for, all its descendants; children first. */
-static GPtrArray *
-choose(const SnapsetSet *set, SnapsetSnapshot *snapshot, gboolean children)
+GPtrArray *
+snapset_delete_choose(const SnapsetSet *set, SnapsetSnapshot *snapshot, gboolean children)
 {
     GPtrArray *chosen = g_ptr_array_new();
 
@@ -90,8 +90,8 @@ carry_out(SnapsetSet *set, SnapsetEngine *engine, GPtrArray *chosen, GError **er
     return snapset_engine_leave_pending(engine, error);
 }
 
-static GPtrArray *
-describe_chosen(GPtrArray *chosen)
+GPtrArray *
+snapset_delete_describe(GPtrArray *chosen)
 {
     GPtrArray *deleted = g_ptr_array_new_with_free_func((GDestroyNotify)snapset_deleted_free);
     for (guint i = 0; i < chosen->len; i++) {
@@ -114,7 +114,7 @@ snapset_delete(SnapsetSet *set, const char *selector, gboolean children, gboolea
     g_auto(SnapsetEngine) engine = {0};
 
     if (snapshot != NULL) {
-        chosen = choose(set, snapshot, children);
+        chosen = snapset_delete_choose(set, snapshot, children);
         for (guint i = 0; i < chosen->len; i++)
             snapset_rules_delete(set->catalog, chosen->pdata[i], set->report);
     }
@@ -123,7 +123,7 @@ snapset_delete(SnapsetSet *set, const char *selector, gboolean children, gboolea
     g_return_val_if_fail(snapshot != NULL, FALSE);
     if (!check_addresses(set, chosen, error))
         return FALSE;
-    deleted = describe_chosen(chosen);
+    deleted = snapset_delete_describe(chosen);
     if (!dry_run) {
         if (!snapset_engine_init(&engine, "delete", set, NULL, error) ||
             !carry_out(set, &engine, chosen, error) || !snapset_set_reload(set, error))

@@ -287,6 +287,23 @@ snapset_set_reload(SnapsetSet *set, GError **error)
     return TRUE;
 }
 
+gboolean
+snapset_set_take(SnapsetSet *set, GPtrArray *sources, GPtrArray *images, GError **error)
+{
+    g_clear_pointer(&set->catalog, snapset_catalog_free);
+    g_ptr_array_unref(set->images);
+    set->images = images;
+    g_ptr_array_set_size(set->handles, 0);
+    g_ptr_array_unref(set->sources);
+    set->sources = sources;
+    for (guint i = 0; i < sources->len; i++)
+        g_ptr_array_add(set->handles, handle_new(sources->pdata[i]));
+    if (!check_distinct(set, error))
+        return FALSE;
+    set->catalog = snapset_catalog_new(images);
+    return TRUE;
+}
+
 /* ---- what stands in the way ---- */
 
 static void
@@ -310,8 +327,8 @@ report_pending(SnapsetSet *set, const SnapsetJournal *journal)
 }
 
 /* A journal that cannot be read is reported too: it may be about these images. */
-static void
-check_pending(SnapsetSet *set)
+void
+snapset_set_check_pending(SnapsetSet *set)
 {
     g_autoptr(GError) failure = NULL;
     g_autoptr(GPtrArray) journals = snapset_journal_scan(&failure);
@@ -394,7 +411,7 @@ snapset_set_load(SnapsetSet *set, SnapsetAccess access, GError **error)
     }
     if (!snapset_set_reload(set, error) || (writing && !snapset_chain_check(set, error)))
         return FALSE;
-    check_pending(set);
+    snapset_set_check_pending(set);
     if (!writing || access == SNAPSET_FOR_REPAIRING)
         return TRUE;
     for (guint i = 0; i < set->images->len; i++)

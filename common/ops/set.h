@@ -60,6 +60,15 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(SnapsetSet, snapset_set_free)
  */
 gboolean snapset_set_load(SnapsetSet *set, SnapsetAccess access, GError **error);
 
+/*
+ * In place of loading, and of reloading: the images of a running machine, as somebody else has read
+ * them, with a source for each. Takes over both.
+ */
+gboolean snapset_set_take(SnapsetSet *set, GPtrArray *sources, GPtrArray *images, GError **error);
+
+/* Report operations on the images that a crash interrupted; part of snapset_set_load(). */
+void snapset_set_check_pending(SnapsetSet *set);
+
 /* Read the images again through the locks held, and make the catalogue anew. */
 gboolean snapset_set_reload(SnapsetSet *set, GError **error);
 

@@ -401,8 +401,8 @@ test_allow_unproven() {
 # Each rule with each command: --allow either works on or is an error that names both.
 test_allow_where_it_has_no_meaning() {
     local rules=(tag-empty tag-invalid tag-exists tag-duplicate selector-bare selector-ambiguous
-        selector-unknown identity-collision current-mismatch coverage atomic chain-broken
-        snapshot-protected load-would-fail no-room image-locked image-unsupported record-damaged
+        selector-unknown identity-collision current-mismatch atomic chain-broken snapshot-protected
+        load-would-fail no-room image-locked image-unsupported record-damaged
         operation-pending)
     new_images a
     ss create -q one a

@@ -154,7 +154,7 @@ set_attribute(SnapsetImage *image, const char *word)
     if (strcmp(word, "!sealed") == 0) {
         image->sealed = TRUE;
     } else if (strcmp(word, "!bitmaps") == 0) {
-        image->header->has_bitmaps = TRUE;
+        image->has_bitmaps = TRUE;
     } else if (strcmp(word, "!v2") == 0) {
         image->header->version = 2;
     } else if (strcmp(word, "!two-records") == 0) {

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A running QEMU as a set: its disks, file names and chains are what its monitor says.
+ *
+ *     machine = snapset_machine_new("unix:/tmp/qmp", NULL, &verdicts, &error)
+ *     snapset_machine_load(machine, &error)
+ *     ... machine->set->catalog ...
+ *
+ * The images are read under the running QEMU, without locks. What cannot be read here, because it
+ * is remote or QEMU is on another host, is taken from QEMU's own list: then its identities are the
+ * derived ones and no lineage is known.
+ */
+#pragma once
+
+#include "common/core/domain.h"
+#include "common/io/qmp-disks.h"
+#include "common/ops/operations.h"
+
+typedef struct {
+    SnapsetQmp *qmp;
+    char **wanted;         /* disks by name, NULL-terminated; NULL: all */
+    GPtrArray *disks;      /* of SnapsetQmpDisk *: every disk that the guest can write to */
+    GPtrArray *chosen;     /* of SnapsetQmpDisk *, borrowed, parallel to the set's images */
+    SnapsetDomain *all;    /* all disks, for the rules */
+    SnapsetDomain *domain; /* the chosen ones alone */
+    SnapsetSet *set;       /* of these */
+    GPtrArray *notes;      /* of char *: what could not be read here */
+} SnapsetMachine;
+
+/*
+ * Connect to the monitor at @address; @wanted (copied; NULL: all) names the disks to work on, by
+ * drive, device or node.
+ */
+SnapsetMachine *snapset_machine_new(const char *address, char **wanted,
+                                    const SnapsetVerdicts *verdicts, GError **error);
+void snapset_machine_free(SnapsetMachine *machine);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(SnapsetMachine, snapset_machine_free)
+
+/* Ask QEMU for its disks and read their images, or do so again. SNAPSET_ERROR_USAGE: no such disk.
+ */
+gboolean snapset_machine_load(SnapsetMachine *machine, GError **error);
+
+/* The disk of image @index of the set. */
+const SnapsetQmpDisk *snapset_machine_disk(const SnapsetMachine *machine, guint index);
+
+/*
+ * As snapset_create(), snapset_apply() and snapset_delete(), by jobs of the running QEMU, over
+ * internal snapshots. The records are not written before the images are closed: what a snapshot is
+ * known by until then is its derived identity.
+ */
+gboolean snapset_machine_create(SnapsetMachine *machine, const char *tag, gboolean dry_run,
+                                SnapsetUuid *ret_identity, GError **error);
+gboolean snapset_machine_apply(SnapsetMachine *machine, const char *selector, const char *save_tag,
+                               gboolean dry_run, SnapsetUuid *ret_identity, GError **error);
+gboolean snapset_machine_delete(SnapsetMachine *machine, const char *selector, gboolean children,
+                                gboolean dry_run, GPtrArray **ret_deleted, GError **error);
