@@ -20,7 +20,8 @@ snapset_cmd_recover(SnapsetOptions *options, GError **error)
         if (sources == NULL)
             return FALSE;
     }
-    gboolean recovered = snapset_recover(sources, how, &count, &running, notes, error);
+    gboolean recovered = snapset_recover(sources, how, &count, &running, notes, error) &&
+                         (options->dry_run || snapset_machine_replay(sources, notes, error));
     for (guint i = 0; !options->quiet && i < notes->len; i++)
         printf("%s\n", (char *)notes->pdata[i]);
     if (recovered && count == 0 && notes->len == 0 && !options->quiet)

@@ -127,6 +127,8 @@ load(const Arguments *arguments, SnapsetQemuTools *tools, const SnapsetVerdicts 
     GPtrArray *sources = g_ptr_array_new_with_free_func((GDestroyNotify)snapset_source_free);
     g_ptr_array_add(sources, source);
     g_autoptr(SnapsetSet) set = snapset_set_new(sources, tools, verdicts);
+    snapset_machine_replay(sources, NULL,
+                           NULL); /* what cannot be recorded is no reason to refuse */
     if (source->path == NULL || !snapset_recover(sources, 0, &count, NULL, NULL, pending) ||
         !snapset_set_load(set, SNAPSET_FOR_WRITING, NULL) ||
         snapset_set_image(set, 0)->header == NULL || snapset_set_handle(set, 0)->path == NULL) {

@@ -283,6 +283,7 @@ show_progress(guint done, guint total, gpointer data)
     fflush(stderr);
 }
 
+/* Finish or undo what was interrupted, and record what was done while a machine ran. */
 static gboolean
 recover_first(const SnapsetOptions *options, GPtrArray *sources, GError **error)
 {
@@ -293,7 +294,7 @@ recover_first(const SnapsetOptions *options, GPtrArray *sources, GError **error)
 
     for (guint i = 0; count > 0 && i < notes->len; i++)
         snapset_print_warning("an interrupted operation: %s", (char *)notes->pdata[i]);
-    return recovered;
+    return recovered && (options->dry_run || snapset_machine_replay(sources, NULL, error));
 }
 
 static gboolean

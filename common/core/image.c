@@ -140,6 +140,21 @@ snapset_image_finish(SnapsetImage *image)
     }
 }
 
+void
+snapset_image_set_ledger(SnapsetImage *image, SnapsetLedger *ledger)
+{
+    for (guint i = 0; i < image->entries->len; i++) {
+        SnapsetEntry *entry = &g_array_index(image->entries, SnapsetEntry, i);
+        entry->record = NULL;
+        entry->identity = entry->derived;
+    }
+    g_clear_pointer(&image->externals, g_array_unref);
+    snapset_ledger_free(image->ledger);
+    image->ledger = ledger;
+    image->ledger_state = SNAPSET_LEDGER_GOOD;
+    snapset_image_finish(image);
+}
+
 guint
 snapset_image_entry_count(const SnapsetImage *image)
 {

@@ -78,6 +78,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(SnapsetImage, snapset_image_free)
 SnapsetEntry *snapset_image_add_entry(SnapsetImage *image, SnapsetBytes id, SnapsetBytes name,
                                       const SnapsetMoment *moment);
 
+/* Put another ledger, which it takes over, in the place of a finished image's own. */
+void snapset_image_set_ledger(SnapsetImage *image, SnapsetLedger *ledger);
+
 /* Bind the ledger's records to the entries, give each entry its identity, and add the externals. */
 void snapset_image_finish(SnapsetImage *image);
 

@@ -279,6 +279,32 @@ snapset_live_journal_read(const char *domain, GError **error)
     return g_steal_pointer(&events);
 }
 
+GPtrArray *
+snapset_live_journal_list(GError **error)
+{
+    g_autoptr(GPtrArray) domains = g_ptr_array_new_with_free_func(g_free);
+    g_autofree char *state = snapset_state_dir(FALSE, error);
+    g_autofree char *folder = state != NULL ? g_build_filename(state, FOLDER, NULL) : NULL;
+    g_autoptr(GError) failure = NULL;
+    const char *name;
+
+    if (folder == NULL)
+        return NULL;
+    g_autoptr(GDir) dir = g_dir_open(folder, 0, &failure);
+    if (dir == NULL && !g_error_matches(failure, G_FILE_ERROR, G_FILE_ERROR_NOENT)) {
+        snapset_throw(error, SNAPSET_ERROR_FAILED, "cannot read the state folder: %s",
+                      failure->message);
+        return NULL;
+    }
+    while (dir != NULL && (name = g_dir_read_name(dir)) != NULL) {
+        g_autofree char *domain = g_strndup(name, strcspn(name, "."));
+        SnapsetUuid uuid;
+        if (g_str_has_suffix(name, SUFFIX) && snapset_uuid_parse(domain, &uuid))
+            g_ptr_array_add(domains, g_steal_pointer(&domain));
+    }
+    return g_steal_pointer(&domains);
+}
+
 gboolean
 snapset_live_journal_replace(const char *domain, GPtrArray *events, GError **error)
 {

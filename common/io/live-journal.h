@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What happened to a running domain's snapshots, on disk before libvirt hears of it: one file a
- * domain in the state folder, one line of GVariant text an event, appended. The images' records
- * are brought up to date from it once the images are closed (common/ops/domain-images.h).
+ * domain (or a machine without libvirt, common/ops/machine.h) in the state folder, one line of
+ * GVariant text an event, appended. The images' records are brought up to date from it once the
+ * images are closed (common/ops/domain-images.h).
  *
  * Between these stand notes of the nodes that QEMU was given while it ran: which image is behind a
  * node-name, until libvirt's status file says so. They mean nothing without that QEMU, so nobody
@@ -82,6 +83,9 @@ GPtrArray *snapset_live_journal_read(const char *domain, GError **error);
 
 /* Put @events in place of all that the journal holds; on disk when TRUE is returned. */
 gboolean snapset_live_journal_replace(const char *domain, GPtrArray *events, GError **error);
+
+/* The domains that there is a journal of: UUIDs as text. Caller unrefs; NULL with an error. */
+GPtrArray *snapset_live_journal_list(GError **error);
 
 /* All has been recorded: remove the journal. */
 gboolean snapset_live_journal_remove(const char *domain, GError **error);

@@ -213,8 +213,9 @@ find_made(SnapsetMachine *machine, const char *tag, SnapsetUuid *ret_identity, G
 static gboolean
 save(SnapsetMachine *machine, const SnapsetLiveRequest *request, GError **error)
 {
-    return run_job(machine, "snapshot-save", request, request->nodes->pdata[0], error) ||
-           clean_up(machine, request, error);
+    if (!run_job(machine, "snapshot-save", request, request->nodes->pdata[0], error))
+        return clean_up(machine, request, error);
+    return snapset_machine_note(machine, SNAPSET_LIVE_EVENT_CREATE, request->tag, error);
 }
 
 gboolean
@@ -226,8 +227,8 @@ snapset_machine_create(SnapsetMachine *machine, const char *tag, gboolean dry_ru
     judge_create(machine, tag);
     if (!snapset_report_verdict(machine->set->report, error))
         return FALSE;
-    return dry_run || (save(machine, request, error) && snapset_machine_load(machine, error) &&
-                       find_made(machine, tag, ret_identity, error));
+    return dry_run ||
+           (save(machine, request, error) && find_made(machine, tag, ret_identity, error));
 }
 
 /* ---- apply ---- */
@@ -245,11 +246,11 @@ vmstate_node(const SnapsetMachine *machine, const SnapsetSnapshot *snapshot)
 }
 
 static gboolean
-load(SnapsetMachine *machine, const SnapsetSnapshot *target, const SnapsetLiveRequest *request,
+load(SnapsetMachine *machine, const SnapsetLiveRequest *request, const char *vmstate,
      GError **error)
 {
-    if (run_job(machine, "snapshot-load", request, vmstate_node(machine, target), error))
-        return TRUE;
+    if (run_job(machine, "snapshot-load", request, vmstate, error))
+        return snapset_machine_note(machine, SNAPSET_LIVE_EVENT_LOAD, request->tag, error);
     g_prefix_error(error, "the machine may stand on a mix of two moments now, until another "
                           "snapshot is loaded: ");
     return FALSE;
@@ -264,9 +265,11 @@ snapset_machine_apply(SnapsetMachine *machine, const char *selector, const char 
     g_autoptr(SnapsetLiveRequest) request = NULL;
     g_autoptr(SnapsetLiveRequest) saving =
         save_tag != NULL ? request_new(machine, SNAPSET_LIVE_CREATE, save_tag, NULL) : NULL;
+    g_autofree char *vmstate = NULL;
 
     if (target != NULL) {
         request = request_new(machine, SNAPSET_LIVE_LOAD, target->tag, target);
+        vmstate = g_strdup(vmstate_node(machine, target));
         judge_apply(machine, target);
     }
     if (saving != NULL)
@@ -275,9 +278,8 @@ snapset_machine_apply(SnapsetMachine *machine, const char *selector, const char 
         return FALSE;
     g_return_val_if_fail(target != NULL, FALSE);
     *ret_identity = target->identity;
-    return dry_run ||
-           ((saving == NULL || save(machine, saving, error)) &&
-            load(machine, target, request, error) && snapset_machine_load(machine, error));
+    return dry_run || ((saving == NULL || save(machine, saving, error)) &&
+                       load(machine, request, vmstate, error));
 }
 
 /* ---- delete ---- */

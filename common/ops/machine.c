@@ -44,6 +44,7 @@ snapset_machine_free(SnapsetMachine *machine)
     snapset_domain_free(machine->domain);
     snapset_set_free(machine->set);
     g_ptr_array_unref(machine->notes);
+    g_free(machine->journal);
     g_free(machine);
 }
 
@@ -148,6 +149,52 @@ read_disk(SnapsetMachine *machine, const SnapsetQmpDisk *disk)
     return image;
 }
 
+/* ---- the journal ---- */
+
+/*
+ * A digest of the file that the first disk's chain ends at: overlays come and go, and nobody else
+ * writes to that. Two machines on copies of one image share a journal, which does no harm.
+ */
+static SnapsetUuid
+digest_of_disk(const SnapsetMachine *machine)
+{
+    const SnapsetQmpDisk *disk = machine->disks->pdata[0];
+    JsonObject *info = disk->info;
+    SnapsetFileStatus status = {0};
+    guint8 digest[32];
+    gsize size = sizeof digest;
+
+    for (JsonObject *below = info; below != NULL; below = snapset_qmp_backing(below))
+        info = below;
+    const char *filename = snapset_json_text(info, "filename");
+    g_autofree char *path = find_file(machine, filename != NULL ? filename : "");
+    g_auto(SnapsetFd) fd = path != NULL ? open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC) : -1;
+    g_autoptr(GChecksum) checksum = g_checksum_new(G_CHECKSUM_SHA256);
+    if (fd < 0 || !snapset_file_status(fd, &status, NULL))
+        g_checksum_update(checksum, (const guchar *)filename, filename != NULL ? -1 : 0);
+    g_checksum_update(checksum, (const guchar *)&status.device, sizeof status.device);
+    g_checksum_update(checksum, (const guchar *)&status.inode, sizeof status.inode);
+    g_checksum_get_digest(checksum, digest, &size);
+    return snapset_uuid_from_digest(digest);
+}
+
+/* The machine's own UUID, which a libvirt domain has too, or one that is made for it. */
+static void
+find_journal(SnapsetMachine *machine)
+{
+    g_autoptr(JsonNode) answer = snapset_qmp_execute(machine->qmp, "query-uuid", NULL, NULL);
+    const char *own = answer != NULL && JSON_NODE_HOLDS_OBJECT(answer)
+                          ? snapset_json_text(json_node_get_object(answer), "UUID")
+                          : NULL;
+    SnapsetUuid uuid = snapset_uuid_nil;
+    char text[SNAPSET_UUID_TEXT_SIZE];
+
+    if (own == NULL || !snapset_uuid_parse(own, &uuid) || snapset_uuid_is_nil(&uuid))
+        uuid = digest_of_disk(machine);
+    snapset_uuid_format(&uuid, text);
+    machine->journal = g_strdup(text);
+}
+
 /* ---- disks ---- */
 
 static gboolean
@@ -220,7 +267,7 @@ query(SnapsetMachine *machine, GError **error)
 
 /* Read what was chosen. *ret_all: nothing had to be taken from QEMU. */
 static gboolean
-read_chosen(SnapsetMachine *machine, gboolean *ret_all, GError **error)
+read_chosen(SnapsetMachine *machine, gboolean remember, gboolean *ret_all, GError **error)
 {
     GPtrArray *sources = g_ptr_array_new_with_free_func((GDestroyNotify)snapset_source_free);
     GPtrArray *images = g_ptr_array_new_with_free_func((GDestroyNotify)snapset_image_free);
@@ -233,20 +280,43 @@ read_chosen(SnapsetMachine *machine, gboolean *ret_all, GError **error)
         g_ptr_array_add(images, image);
         *ret_all &= image->is_local;
     }
+    if (remember)
+        snapset_machine_remember(machine, images);
     return snapset_set_take(machine->set, sources, images, error);
 }
 
-gboolean
-snapset_machine_load(SnapsetMachine *machine, GError **error)
+static gboolean
+load(SnapsetMachine *machine, gboolean remember, GError **error)
 {
-    gboolean is_first = machine->disks == NULL;
+    gboolean is_first = machine->journal == NULL;
     gboolean all = FALSE;
 
     for (int i = 0; !all && i < TRIES; i++) {
-        if (!query(machine, error) || !read_chosen(machine, &all, error))
+        if (!query(machine, error))
+            return FALSE;
+        if (machine->journal == NULL)
+            find_journal(machine);
+        if (!read_chosen(machine, remember, &all, error))
             return FALSE;
     }
     if (is_first)
         snapset_set_check_pending(machine->set);
     return TRUE;
+}
+
+gboolean
+snapset_machine_load(SnapsetMachine *machine, GError **error)
+{
+    return load(machine, TRUE, error);
+}
+
+gboolean
+snapset_machine_note(SnapsetMachine *machine, SnapsetLiveEventKind kind, const char *tag,
+                     GError **error)
+{
+    /* What an event says of an image must be what the image itself says. */
+    if (!load(machine, FALSE, error))
+        return FALSE;
+    snapset_machine_append(machine, kind, tag);
+    return load(machine, TRUE, error);
 }

@@ -9,10 +9,15 @@
  * The images are read under the running QEMU, without locks. What cannot be read here, because it
  * is remote or QEMU is on another host, is taken from QEMU's own list: then its identities are the
  * derived ones and no lineage is known.
+ *
+ * QEMU has the images locked, so their records cannot be written. What is done is noted in a live
+ * journal (common/io/live-journal.h), which the images are shown by from then on; the records are
+ * brought up to date from it once the images are closed (snapset_machine_replay()).
  */
 #pragma once
 
 #include "common/core/domain.h"
+#include "common/io/live-journal.h"
 #include "common/io/qmp-disks.h"
 #include "common/ops/operations.h"
 
@@ -25,6 +30,7 @@ typedef struct {
     SnapsetDomain *domain; /* the chosen ones alone */
     SnapsetSet *set;       /* of these */
     GPtrArray *notes;      /* of char *: what could not be read here */
+    char *journal;         /* whose live journal is this machine's: a UUID as text */
 } SnapsetMachine;
 
 /*
@@ -43,10 +49,24 @@ gboolean snapset_machine_load(SnapsetMachine *machine, GError **error);
 /* The disk of image @index of the set. */
 const SnapsetQmpDisk *snapset_machine_disk(const SnapsetMachine *machine, guint index);
 
+/* Note in the live journal what was just done with the snapshot @tag, and load all again. */
+gboolean snapset_machine_note(SnapsetMachine *machine, SnapsetLiveEventKind kind, const char *tag,
+                              GError **error);
+
+/* The halves of it: append to the journal; and add to @images what it tells of them. */
+void snapset_machine_append(SnapsetMachine *machine, SnapsetLiveEventKind kind, const char *tag);
+void snapset_machine_remember(SnapsetMachine *machine, GPtrArray *images);
+
+/*
+ * Bring the records of closed images up to date from the live journals that tell of those of
+ * @sources (NULL: of any); a journal of which an image is still in use stays as it is. @notes may
+ * be NULL.
+ */
+gboolean snapset_machine_replay(GPtrArray *sources, GPtrArray *notes, GError **error);
+
 /*
  * As snapset_create(), snapset_apply() and snapset_delete(), by jobs of the running QEMU, over
- * internal snapshots. The records are not written before the images are closed: what a snapshot is
- * known by until then is its derived identity.
+ * internal snapshots. What a new snapshot is known by is its derived identity.
  */
 gboolean snapset_machine_create(SnapsetMachine *machine, const char *tag, gboolean dry_run,
                                 SnapsetUuid *ret_identity, GError **error);

@@ -253,6 +253,62 @@ test_errors_of_jobs() {
     guest_put m 0 5
 }
 
+# parents NAME [OPTION...]: TAG<PARENT of every snapshot, those inferred with a question mark
+parents() {
+    expect_rc 0 "$@"
+    json '" ".join("{}<{}{}".format(s["tag"],
+        next((p["tag"] for p in d["snapshots"] if p["id"] == s["parent"]), "-"),
+        "?" if s["parent-source"] == "inferred" else "") for s in d["snapshots"])'
+}
+
+# Nothing can be written to the images; but what came from what is known at once, and stands in
+# them as soon as any command changes them after the machine has ended.
+test_lineage() {
+    local tag ids
+    new_images a.qcow2 b.qcow2
+    ss create -q before a.qcow2 b.qcow2
+    machine m a.qcow2 b.qcow2
+    for tag in a b c; do
+        expect_rc 0 live m create "$tag"
+    done
+    expect_rc 0 live m apply tag=b
+    expect_rc 0 live m create d --output=json
+    expect_json 'd["current"]' true
+    expect_equal "$(parents live m list --output=json)" 'before<- a<before? b<a? c<b? d<b?'
+    ids=$(json '[s["id"] for s in d["snapshots"]]')
+    expect_json '[s["current"] for s in d["snapshots"]]' '[false, false, false, false, true]'
+    # the images know nothing yet, and while they are in use they are not written to either
+    remember a.qcow2 b.qcow2
+    expect_rc 0 ss recover
+    expect_unchanged
+    expect_equal "$(parents ss list --output=json a.qcow2 b.qcow2)" 'before<- a<- b<- c<- d<-'
+    stop_qemu m
+    expect_rc 0 ss recover
+    expect_equal "$(parents ss list --output=json a.qcow2 b.qcow2)" 'before<- a<before? b<a? c<b? d<b?'
+    expect_json '[s["id"] for s in d["snapshots"]]' "$ids"
+    expect_json '{s["identity"] for s in d["snapshots"]} == {"recorded"}' true
+    expect_json 'd["snapshots"][4]["current"]' true
+    # a later run goes on from there; without recover, the next command that writes records it
+    machine m a.qcow2 b.qcow2
+    expect_rc 0 live m apply tag=a
+    expect_rc 0 live m create e
+    expect_rc 0 live m delete tag=d
+    stop_qemu m
+    expect_rc 0 ss create -q f a.qcow2
+    expect_equal "$(parents ss list --all --output=json a.qcow2 b.qcow2)" \
+        'before<- a<before? b<a? c<b? e<a? f<e?'
+    expect_rc 0 ss recover
+    expect_out '^nothing to recover$'
+    # one that is loaded and left: the machine is at b, not at e
+    machine m a.qcow2 b.qcow2
+    expect_rc 0 live m apply tag=b
+    stop_qemu m
+    "$QEMU_IMG" snapshot -c g b.qcow2
+    expect_equal "$(parents ss list --all --output=json b.qcow2)" \
+        'before<- a<before? b<a? c<b? e<a? g<b?'
+    expect_clean a.qcow2 b.qcow2
+}
+
 # ---- the monitor ----------------------------------------------------------------------------------
 
 test_addresses() {

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What was done to a running machine, remembered until its images are closed. */
+#include <sys/stat.h>
+
+#include "common/ops/domain-images.h"
+#include "common/ops/machine.h"
+#include "common/ops/replay.h"
+
+void
+snapset_machine_remember(SnapsetMachine *machine, GPtrArray *images)
+{
+    g_autoptr(GPtrArray) events = snapset_live_journal_read(machine->journal, NULL);
+
+    for (guint i = 0; events != NULL && events->len > 0 && i < images->len; i++) {
+        SnapsetImage *image = images->pdata[i];
+        g_autoptr(SnapsetLedger) ledger =
+            image->ledger != NULL ? snapset_ledger_copy(image->ledger) : snapset_ledger_new();
+        if (image->is_local && snapset_replay(image, events, ledger).is_changed)
+            snapset_image_set_ledger(image, g_steal_pointer(&ledger));
+    }
+}
+
+void
+snapset_machine_append(SnapsetMachine *machine, SnapsetLiveEventKind kind, const char *tag)
+{
+    GPtrArray *images = machine->set->images;
+    g_autoptr(SnapsetLiveEvent) event = snapset_domain_event(kind, tag, images);
+    /* Nobody watches this machine, so from here on it is not known where its images stand. */
+    g_autoptr(SnapsetLiveEvent) end = snapset_domain_event(SNAPSET_LIVE_EVENT_START, "", images);
+    g_autoptr(GError) failure = NULL;
+
+    if (!snapset_live_journal_append(machine->journal, event, &failure) ||
+        !snapset_live_journal_append(machine->journal, end, &failure))
+        snapset_set_note(machine->set, "the lineage will not be recorded: %s", failure->message);
+}
+
+/* ---- afterwards ---- */
+
+/* A domain of every image that @events name. */
+static SnapsetDomain *
+domain_of(const char *uuid, GPtrArray *events)
+{
+    SnapsetDomain *domain = snapset_domain_new();
+    g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
+
+    domain->uuid = g_strdup(uuid);
+    for (guint i = 0; i < events->len; i++) {
+        const SnapsetLiveEvent *event = events->pdata[i];
+        for (guint j = 0; j < event->images->len; j++) {
+            const SnapsetLiveImage *image = event->images->pdata[j];
+            if (g_hash_table_add(seen, image->path))
+                snapset_domain_add_disk(domain, image->path, "qcow2", image->path);
+        }
+    }
+    return domain;
+}
+
+static gboolean
+is_same_file(const char *a, const char *b)
+{
+    struct stat left;
+    struct stat right;
+
+    return stat(a, &left) == 0 && stat(b, &right) == 0 && left.st_dev == right.st_dev &&
+           left.st_ino == right.st_ino;
+}
+
+static gboolean
+concerns_any(const SnapsetDomain *domain, GPtrArray *sources)
+{
+    for (guint i = 0; sources != NULL && i < sources->len; i++) {
+        const SnapsetSource *source = sources->pdata[i];
+        for (guint j = 0; source->path != NULL && j < domain->disks->len; j++) {
+            if (is_same_file(((SnapsetDisk *)domain->disks->pdata[j])->path, source->path))
+                return TRUE;
+        }
+    }
+    return sources == NULL;
+}
+
+gboolean
+snapset_machine_replay(GPtrArray *sources, GPtrArray *notes, GError **error)
+{
+    g_autoptr(GPtrArray) journals = snapset_live_journal_list(error);
+
+    for (guint i = 0; journals != NULL && i < journals->len; i++) {
+        g_autoptr(GError) failure = NULL;
+        g_autoptr(GPtrArray) events = snapset_live_journal_read(journals->pdata[i], error);
+        if (events == NULL)
+            return FALSE;
+        g_autoptr(SnapsetDomain) domain = domain_of(journals->pdata[i], events);
+        if (!concerns_any(domain, sources) ||
+            snapset_domain_replay(domain, FALSE, notes, &failure) ||
+            g_error_matches(failure, SNAPSET_ERROR, SNAPSET_ERROR_LOCKED))
+            continue;
+        g_propagate_error(error, g_steal_pointer(&failure));
+        return FALSE;
+    }
+    return journals != NULL;
+}
