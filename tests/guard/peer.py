@@ -204,7 +204,7 @@ class Guard:
              "-nodefaults", "-display", "none", "-m", "64", *arguments,
              "-chardev", f"socket,id=mon,fd={fd},server=on,wait=off",
              "-mon", "chardev=mon,id=monitor,mode=control"],
-            stdin=subprocess.DEVNULL, pass_fds=[fd])
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=[fd])
         self.listener.close()
 
     def verdict(self, script):

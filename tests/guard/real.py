@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The relay's tests with a real QEMU: `real.py CASE`, in an empty folder."""
 import random
+import re
 import statistics
 
 from peer import *
@@ -85,11 +86,55 @@ def random_text(source):
     return text
 
 
-def probe(texts):
+def run_probe(program, texts):
     joined = b"".join(b"%d\n%s" % (len(text), text) for text in texts)
-    lines = subprocess.run([os.environ["FRAME_PROBE"]], input=joined, capture_output=True,
-                           check=True).stdout.decode().splitlines()
-    return [line.split() for line in lines]
+    return subprocess.run([os.environ[program]], input=joined, capture_output=True,
+                          check=True).stdout.decode().splitlines()
+
+
+def probe(texts):
+    return [line.split() for line in run_probe("FRAME_PROBE", texts)]
+
+
+def monitor_lines(source):
+    """Lines for the human monitor whose first word is often loadvm, whatever comes after it."""
+    parts = ["x", " ", "\t", "\n", "\v", "\f", "\r", "/", '"', "\\", "'", "\\n", "\\r", '\\"', "\\\\",
+             "\\t", "0", "\x01", "\x7f", "\u00e9", "-", "|", "loadvm", "y" * 200]
+    lines = ["".join(["loadvm", between, quote, word, quote, after])
+             for between in ("", " ", "\t", "\n", "\v", "\f", "\r", "/", "/ ", "\u00a0")
+             for quote in ("", '"') for after in ("", " ", "\v")
+             for word in parts + ["", "a b", "x" * 1022, "x" * 1023, "x" * 1024, "x" * 5000]]
+    for _ in range(2000):
+        words = [source.choice(parts) for _ in range(source.randrange(0, 8))]
+        lines.append(source.choice(["", " ", "\v"]) + source.choice(["loadvm", "loadvm "]) + "".join(words))
+    return lines
+
+
+def arguments():
+    """The judge finds the name and the argument that this QEMU finds, by what loadvm answers."""
+    client = Client(new(image("a.qcow2"), insert=False).path)
+    seen = {"named": 0, "rejected": 0, "bare": 0, "more": 0, "other": 0}
+    lines = monitor_lines(random.Random(5))
+    texts = run_probe("HMP_PROBE", [line.encode() for line in lines])
+    for line, text in zip(lines, texts):
+        name, *words = (bytes.fromhex(word).decode() for word in text[:-1].split(" "))
+        answer = client.hmp(line)["return"]
+        if "unknown command" in answer or answer == "":
+            kind = "other"
+            assert name != "loadvm", (line, answer)
+        elif "string expected" in answer:
+            kind = "bare" if text.endswith(";") else "rejected"
+            equal(words, [], f"words of {line!r}")
+        elif "extraneous characters" in answer:
+            kind = "more"
+            assert name == "loadvm" and (text.endswith("!") or len(words) > 1), (line, text)
+        else:
+            kind = "named"
+            tag = re.fullmatch("Error: Snapshot '(.*)' does not exist in one or more devices\r\n",
+                               answer, re.DOTALL)
+            equal(words, [tag[1].replace("\r\n", "\n")], f"words of {line!r}")
+        seen[kind] += 1
+    assert min(seen.values()) > 20, seen
 
 
 def same_division():

@@ -8,7 +8,7 @@ requires qemu-system-x86_64 qemu-img python3
 # run_case FILE CASE: in the empty folder of this test; its guards and machines end with it
 run_case() {
     export SNAPSHOT_SET_GUARD=$BUILD_DIR/libvirt-hooks/guard/snapshot-set-guard
-    export FRAME_PROBE=$BUILD_DIR/tests/guard/frame-probe
+    export FRAME_PROBE=$BUILD_DIR/tests/guard/frame-probe HMP_PROBE=$BUILD_DIR/tests/guard/hmp-probe
     export SNAPSHOT_SET_RUN_DIR=$TEST_DIR/run PYTHONDONTWRITEBYTECODE=1
     cleanup_fn end_leftovers
     TEST_TIMEOUT=60 "$PYTHON" "$TOP/tests/guard/$1.py" "$2" >case-output
@@ -80,6 +80,7 @@ test_no_allocating_function() {
 
 test_real_transparent() { run_case real transparent; }
 test_real_monitor_words() { run_case real monitor_words; }
+test_real_arguments() { run_case real arguments; }
 test_real_same_division() { run_case real same_division; }
 test_real_like_python() { run_case real like_python; }
 test_real_random_through_guard() { run_case real random_through_guard; }
