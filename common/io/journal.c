@@ -192,7 +192,10 @@ decode_phase(const char *name, SnapsetPhase *ret_phase)
 static SnapsetJournal *
 decode(const char *text)
 {
-    g_autoptr(GVariant) value = g_variant_parse(G_VARIANT_TYPE_VARDICT, text, NULL, NULL, NULL);
+    g_autoptr(GVariant) value =
+        g_utf8_validate(text, -1, NULL)
+            ? g_variant_parse(G_VARIANT_TYPE_VARDICT, text, NULL, NULL, NULL)
+            : NULL;
     if (value == NULL)
         return NULL;
     g_autoptr(GVariantDict) dict = g_variant_dict_new(value);

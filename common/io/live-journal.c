@@ -128,7 +128,10 @@ decode_image(SnapsetLiveEvent *event, GVariant *value)
 static SnapsetLiveEvent *
 decode(const char *line)
 {
-    g_autoptr(GVariant) value = g_variant_parse(G_VARIANT_TYPE(EVENT_TYPE), line, NULL, NULL, NULL);
+    g_autoptr(GVariant) value =
+        g_utf8_validate(line, -1, NULL)
+            ? g_variant_parse(G_VARIANT_TYPE(EVENT_TYPE), line, NULL, NULL, NULL)
+            : NULL;
     const char *kind = NULL;
     const char *name = NULL;
 

@@ -86,13 +86,23 @@ take_value(Cursor *cursor, SnapsetSpan *ret_value)
     return whole;
 }
 
+/* Behind @last, or inside the bracket that @value opens; false if it does not open that one. */
+static bool
+begin_inside(SnapsetSpan value, char bracket, SnapsetSpan last, Cursor *ret_cursor)
+{
+    if (value.length == 0 || *value.at != bracket)
+        return false;
+    ret_cursor->at = last.at ? last.at + last.length : value.at + 1;
+    ret_cursor->end = value.at + value.length;
+    return skip_blanks(ret_cursor);
+}
+
 bool
 snapset_read_next(SnapsetSpan object, SnapsetSpan *name, SnapsetSpan *value)
 {
-    Cursor cursor = {value->at ? value->at + value->length : object.at + 1,
-                     object.at + object.length};
+    Cursor cursor;
 
-    if (object.length == 0 || *object.at != '{' || !skip_blanks(&cursor) || *cursor.at == '}')
+    if (!begin_inside(object, '{', *value, &cursor) || *cursor.at == '}')
         return false;
     if (*cursor.at == ',')
         cursor.at++;
@@ -117,10 +127,9 @@ snapset_read_member(SnapsetSpan object, const char *name, SnapsetSpan *ret_value
 bool
 snapset_read_element(SnapsetSpan array, SnapsetSpan *element)
 {
-    Cursor cursor = {element->at ? element->at + element->length : array.at + 1,
-                     array.at + array.length};
+    Cursor cursor;
 
-    if (array.length == 0 || *array.at != '[' || !skip_blanks(&cursor) || *cursor.at == ']')
+    if (!begin_inside(array, '[', *element, &cursor) || *cursor.at == ']')
         return false;
     if (*cursor.at == ',')
         cursor.at++;
@@ -291,6 +300,8 @@ put_string(Output *output, SnapsetSpan value)
         length = *at == '\\' ? 2 : 1;
         if (*at & 0x80)
             put_unicode(output, read_utf8(at, end, &length));
+        else if (*at == 0x7f)
+            put_unicode(output, 0x7f);
         else if (*at == '\\' && at[1] == '\'')
             put(output, "'", 1);
         else if (*at == '"')

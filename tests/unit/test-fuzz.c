@@ -39,9 +39,11 @@ test_target(gconstpointer data)
 int
 main(int argc, char **argv)
 {
-    static const char *const names[] = {"journal",  "policy", "qcow2-parse", "record",
-                                        "selector", "source", "stamp-plan"};
+    static const char *const names[] = {"domain-xml", "hmp",         "journal",   "live-journal",
+                                        "policy",     "qcow2-parse", "qmp-frame", "qmp-request",
+                                        "record",     "selector",    "source",    "stamp-plan"};
     g_test_init(&argc, &argv, NULL);
+    g_setenv("G_DEBUG", "fatal-criticals", TRUE); /* of the targets */
     for (gsize i = 0; i < G_N_ELEMENTS(names); i++) {
         g_autofree char *path = g_strdup_printf("/fuzz/%s", names[i]);
         g_test_add_data_func(path, names[i], test_target);
