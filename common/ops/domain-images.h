@@ -35,7 +35,8 @@ gboolean snapset_domain_replay(const SnapsetDomain *domain, gboolean closed, GPt
 
 /*
  * The same for the image at @path alone, which the machine, still running, has this moment closed;
- * the journal forgets it.
+ * the journal forgets it. If it is in use all the same, nothing is done: it is tried again when the
+ * machine stops.
  */
 gboolean snapset_domain_replay_closed(const SnapsetDomain *domain, const char *path,
                                       GError **error);

@@ -598,6 +598,21 @@ test_node_of_the_start(Fixture *fixture, gconstpointer data)
     g_assert_cmpuint(snapset_image_entry(b, 1)->record->members, ==, 1);
 }
 
+/* One that is in use all the same, by another node for instance, can wait. */
+static void
+test_node_in_use(Fixture *fixture, gconstpointer data)
+{
+    run_machine(fixture, "start +x");
+    g_autofree char *before = bytes_of(fixture, "a");
+    SnapsetFd fd = lock(fixture, "a");
+    close_node(fixture, "a");
+    close(fd);
+    g_autofree char *after = bytes_of(fixture, "a");
+    g_assert_cmpstr(after, ==, before);
+    replay(fixture, TRUE);
+    expect_state(fixture, "ab", "x<- >x!>x!");
+}
+
 /* One that was only opened is sealed as it was, to the byte. */
 static void
 test_node_without_a_part(Fixture *fixture, gconstpointer data)
@@ -844,6 +859,7 @@ main(int argc, char **argv)
         {"unplugged-at-once", test_unplugged_at_once},
         {"nodes", test_nodes},
         {"node-of-the-start", test_node_of_the_start},
+        {"node-in-use", test_node_in_use},
         {"node-without-a-part", test_node_without_a_part},
         {"dirty", test_dirty},
         {"no-room", test_no_room},
