@@ -78,19 +78,39 @@ is_told(const Replay *replay, const SnapsetEntry *entry)
     return FALSE;
 }
 
+/* Is it about the moment before QEMU opened its images? */
+static gboolean
+opens_images(const SnapsetLiveEvent *event)
+{
+    return event->kind == SNAPSET_LIVE_EVENT_START || event->kind == SNAPSET_LIVE_EVENT_FORMAT_NODE;
+}
+
+/* Since when all that happened to the image is told: a disk may have come later than the start. */
+static gint64
+told_since(const Replay *replay)
+{
+    for (guint i = 0; i < replay->events->len; i++) {
+        const SnapsetLiveEvent *event = replay->events->pdata[i];
+        if (opens_images(event) && find_image(event, replay->image) != NULL)
+            return event->time;
+    }
+    return replay->events->len > 0 ? ((SnapsetLiveEvent *)replay->events->pdata[0])->time
+                                   : G_MAXINT64;
+}
+
 /*
  * Go on to the entry at @index. If one before it was made meanwhile that nobody tells of, the image
- * stood there, and who knows where after that. Older than the journal is what was there first.
+ * stood there, and who knows where after that. Behind one that is told the table's order tells
+ * which these are, and before the first its date, which may be by the clock of another host.
  */
 static void
 go_on(Replay *replay, guint index)
 {
-    const SnapsetLiveEvent *first = replay->events->len > 0 ? replay->events->pdata[0] : NULL;
+    gint64 since = replay->next == 0 ? told_since(replay) : G_MININT64;
 
-    for (guint i = replay->next; first != NULL && i < index; i++) {
+    for (guint i = replay->next; i < index; i++) {
         const SnapsetEntry *entry = snapset_image_entry(replay->image, i);
-        if (entry->record != NULL || is_told(replay, entry) ||
-            (replay->next == 0 && entry->moment.date_sec <= first->time))
+        if (entry->record != NULL || entry->moment.date_sec <= since || is_told(replay, entry))
             continue;
         replay->at = snapset_uuid_nil;
         replay->is_certain = FALSE;
@@ -212,13 +232,6 @@ snapset_replay_external(const SnapsetLiveEvent *event, const SnapsetLiveImage *o
 {
     return (SnapsetExternal){
         .tag = event->name, .identity = overlay->entry, .members = event->images->len / 2};
-}
-
-/* Is it about the moment before QEMU opened its images? */
-static gboolean
-opens_images(const SnapsetLiveEvent *event)
-{
-    return event->kind == SNAPSET_LIVE_EVENT_START || event->kind == SNAPSET_LIVE_EVENT_FORMAT_NODE;
 }
 
 static void

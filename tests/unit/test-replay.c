@@ -8,6 +8,7 @@
  *     C:UUID[,UUID] a snapshot is taken: this image's entry, and after a comma that of the image
  *                   named first
  *     L:UUID D:UUID it is loaded, deleted
+ *     P:UUID[!]     at second 150 the disk is plugged in; as S for the rest
  *     @PATH, #INODE the events after it are about another file
  *
  * and what comes out as the records, `NAME*MEMBERS<PARENT` with i after the name for an inferred
@@ -107,6 +108,10 @@ static const struct {
      "x*1<- zi*1<- >z !"},
     {"taken-elsewhere-by-another-clock", "a: x@200 y@50 z@202", "S:-! C:(x@200) S:- C:(z@202)",
      "x*1<- zi*1<- >z !"},
+    {"before-it-was-plugged-in", "a: w@1=A x@120 y@200 >A", "@b S:-! @a P:A! C:(y@200)",
+     "A*0<- y*1<A >y !"},
+    {"after-it-was-plugged-in", "a: w@1=A x@180 y@200 >A", "@b S:-! @a P:A! C:(y@200)",
+     "A*0<- yi*1<- >y !"},
     {"older-ones-need-not-be-told", "a: x@99 y@200 >-", "S:-! C:(y@200)", "y*1<- >y !"},
     {"recorded-ones-need-not-be-told", "a: x@200=A y@201 >A", "S:A! C:(y@201)", "A*0<- y*1<A >y !"},
 
@@ -147,7 +152,7 @@ add_event(Story *story, SnapsetLiveEventKind kind, const char *word)
     g_auto(GStrv) both = g_strsplit(uuids, ",", 2);
     SnapsetUuid own = uuid_of(story, both[0]);
 
-    event->time = 100;
+    event->time = kind == SNAPSET_LIVE_EVENT_FORMAT_NODE ? 150 : 100;
     if (both[1] != NULL) {
         SnapsetUuid first = uuid_of(story, both[1]);
         snapset_live_event_add_image(event, "first", 1, &first, FALSE);
@@ -165,6 +170,8 @@ add_word(Story *story, const char *word)
         story->path = word + 1;
     else if (*word == '#')
         story->inode = g_ascii_strtoull(word + 1, NULL, 10);
+    else if (*word == 'P')
+        add_event(story, SNAPSET_LIVE_EVENT_FORMAT_NODE, word + 2);
     else
         add_event(story, strchr(kinds, *word) - kinds, word + 2);
 }
