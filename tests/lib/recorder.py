@@ -60,23 +60,27 @@ def relay(client, qemu, path):
     qemu.close()
 
 
+def is_gone():
+    """Whether nobody listens any more where QEMU did."""
+    try:
+        reach(BEHIND).close()
+    except OSError:
+        return True
+    return False
+
+
 def serve(listener, path):
     """One client after another, until QEMU is gone."""
     number = 0
-    while os.path.exists(BEHIND):
+    while os.path.exists(SOCKET) and (number == 0 or not is_gone()):
         if not select.select([listener], [], [], 1)[0]:
             continue
         client = listener.accept()[0]
-        try:
-            qemu = reach(BEHIND)
-        except OSError:
-            return
         if select.select([client], [], [], 0.05)[0] and not client.recv(1, socket.MSG_PEEK):
             client.close()  # somebody looked whether there is still a QEMU
-            qemu.close()
             continue
         number += 1
-        relay(client, qemu, f"{path}.{number}")
+        relay(client, reach(BEHIND), f"{path}.{number}")
 
 
 def main():
