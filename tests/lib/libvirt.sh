@@ -27,8 +27,9 @@ remember_owner = 0
 EOT
     printf '%s\n' 'auth_unix_rw = "none"' "host_uuid = \"$(cat /proc/sys/kernel/random/uuid)\"" \
         "${@:2}" >"$folder/libvirtd.conf"
-    # no domain migrates to a host of the same name; a name with a dot is not looked up
-    LIBVIRT_DRIVER_DIR=$folder/drivers unshare --mount --uts bash -c '
+    # A test that takes too long is ended with its process group: the daemon is needed to clean up.
+    # No domain migrates to a host of the same name; a name with a dot is not looked up.
+    LIBVIRT_DRIVER_DIR=$folder/drivers setsid unshare --mount --uts bash -c '
         for folder in "${@:3}"; do
             mkdir -p "$folder" && mount -t tmpfs none "$folder" || exit
         done
