@@ -36,7 +36,9 @@ EOT
         mkdir -p /var/cache/libvirt && mount --bind "$2" /var/cache/libvirt || exit
         cp "$1"/*.conf /etc/libvirt/
         hostname "${1##*/}.example"
-        exec tini -s -g -- bash -c "while libvirtd --pid-file \"\$1/pid\"; do :; done" libvirtd "$1"' \
+        # it is started again as by a service manager: 11.3 may crash when ended right after a start
+        exec tini -s -g -- bash -c "while libvirtd --pid-file \"\$1/pid\" || [ \$? -gt 128 ]; do :; done" \
+            libvirtd "$1"' \
         start_libvirt "$folder" "$LIBVIRT_CACHE" "${LIBVIRT_FOLDERS[@]}" >"$folder/log" 2>&1 &
     LIBVIRT_PID=$!
     LIBVIRT_HOME[$LIBVIRT_PID]=$folder
