@@ -179,8 +179,8 @@ test_from_the_start(Fixture *fixture, gconstpointer data)
     done(fixture, DEL("f"));
     g_autoptr(GPtrArray) events = snapset_live_journal_read(UUID, NULL);
     g_assert_cmpuint(events->len, ==, 1); /* since when there is a guard */
-    event = g_ptr_array_steal_index(events, 0);
-    g_assert_cmpstr(((SnapsetLiveImage *)event->images->pdata[0])->path, ==, "");
+    const SnapsetLiveEvent *left = events->pdata[0];
+    g_assert_cmpstr(((SnapsetLiveImage *)left->images->pdata[0])->path, ==, "");
 }
 
 int
