@@ -80,12 +80,13 @@ new_user_images() {
     chown 65534:65534 -- "$@"
 }
 
-# expect_guarded: the user's domain d is guarded and judged, with libvirt's folders below $CONFIG and
-# ours below $STATE
+# expect_guarded: the user's domain d, with an offline snapshot that libvirt's metadata proves, is
+# guarded and judged, with libvirt's folders below $CONFIG and ours below $STATE
 expect_guarded() {
     local uuid
     new_user_images a b
     define d "$PWD/a" "$PWD/b"
+    expect_rc 0 libvirt snapshot-create-as d off
     expect_rc 0 libvirt start d
     uuid=$(libvirt domuuid d)
     [ -S "$(echo "$CONFIG"/libvirt/qemu/lib/domain-*-d)/monitor.qemu" ] ||
@@ -144,8 +145,8 @@ recorded_at_the_end() {
     expect_rc 0 libvirt destroy d
     expect_rc 0 as_user ../programs/qemu-img-snapshot-set list --output=json a b
     expect_json '[(s["tag"], s["identity"]) for s in d["snapshots"]]' \
-        '[["one", "recorded"], ["two", "recorded"]]'
-    expect_json '[s["parent"] for s in d["snapshots"]] == [None, d["snapshots"][0]["id"]]' true
+        '[["off", "recorded"], ["one", "recorded"], ["two", "recorded"]]'
+    expect_json '[s["parent"] for s in d["snapshots"]] == [None] + [s["id"] for s in d["snapshots"][:2]]' true
     expect_rc 0 find "$STATE/snapshot-set/domains" -type f
     expect_equal "$OUT" '' 'journals left'
     # the guard removes its file when the folder with its socket is gone
