@@ -108,16 +108,20 @@ read_arguments(SnapsetLiveRequest *request, const Command *command, JsonObject *
 {
     static const char *const node_keys[] = {"device", "node", "node-name"};
     JsonArray *devices = array_of(arguments, "devices");
+    const char *overlay = text_of(arguments, "overlay");
+    const char *file = text_of(arguments, "snapshot-file");
 
     request->kind = command->kind;
     if (request->tag == NULL)
         request->tag = g_strdup(text_of(arguments, command->tag_key));
     if (request->id == NULL)
         request->id = g_strdup(text_of(arguments, "id"));
-    for (gsize i = 0; i < G_N_ELEMENTS(node_keys); i++)
-        add_node(request, text_of(arguments, node_keys[i]));
-    add_overlay(request, text_of(arguments, "overlay"));
-    add_overlay(request, text_of(arguments, "snapshot-file"));
+    for (gsize i = 0; i < G_N_ELEMENTS(node_keys); i++) {
+        const char *node = text_of(arguments, node_keys[i]);
+        add_node(request, node);
+        if (node != NULL)
+            add_overlay(request, overlay != NULL ? overlay : file);
+    }
     for (guint i = 0; devices != NULL && i < json_array_get_length(devices); i++) {
         JsonNode *node = json_array_get_element(devices, i);
         add_node(request, JSON_NODE_HOLDS_VALUE(node) ? json_node_get_string(node) : NULL);

@@ -153,7 +153,9 @@ snapset_domain_name_externals(const SnapsetDomain *domain, GPtrArray *events)
             continue;
         const SnapsetLiveImage *base = event->images->pdata[0];
         const SnapsetLiveImage *overlay = event->images->pdata[1];
-        char *name = snapset_domain_snapshot_of_overlay(domain->name, overlay->path);
+        char *name = domain->name != NULL
+                         ? snapset_domain_snapshot_of_overlay(domain->name, overlay->path)
+                         : NULL;
         g_free(event->name);
         event->name = name != NULL ? name : name_of_overlay(base->path, overlay->path);
     }

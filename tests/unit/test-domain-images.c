@@ -11,9 +11,11 @@
 #include <unistd.h>
 
 #include "common/core/catalog.h"
+#include "common/io/chain.h"
 #include "common/io/image-read.h"
 #include "common/io/lock.h"
 #include "common/io/stamp.h"
+#include "common/ops/domain-chains.h"
 #include "tests/unit/scratch.h"
 
 #define UUID "c0ffee00-0123-4567-89ab-cdef01234567"
@@ -192,7 +194,10 @@ state_of(const Fixture *fixture, const char *names)
 
     for (; *names != '\0'; names++) {
         char text[] = {*names, '\0'};
-        g_ptr_array_add(images, read_image(fixture, text));
+        g_autofree char *path = path_of(fixture, text);
+        SnapsetImage *image = read_image(fixture, text);
+        snapset_chain_read(image, path);
+        g_ptr_array_add(images, image);
     }
     g_autoptr(SnapsetCatalog) catalog = snapset_catalog_new(images);
     for (guint i = 0; i < catalog->snapshots->len; i++)
@@ -658,6 +663,136 @@ test_unplugged_at_once(Fixture *fixture, gconstpointer data)
     expect_state(fixture, "a", "x<- >x!");
 }
 
+/* ---- overlays ---- */
+
+/* Disk @index goes on in a new overlay. */
+static void
+make_overlay(Fixture *fixture, guint index, const char *name)
+{
+    SnapsetDisk *disk = fixture->domain->disks->pdata[index];
+    g_autofree char *arguments = g_strdup_printf("create -q -f qcow2 -F qcow2 -b '%s'", disk->path);
+
+    qemu_img(fixture, arguments, name);
+    g_free(disk->path);
+    disk->path = path_of(fixture, name);
+    g_free(disk->target);
+    disk->target = g_strdup(name);
+}
+
+/* An external snapshot of both disks, which go on in @names (a letter each), is taken and noted. */
+static void
+take_external(Fixture *fixture, const char *names)
+{
+    g_autoptr(SnapsetLiveRequest) request = snapset_live_request_new(SNAPSET_LIVE_EXTERNAL);
+    g_autoptr(SnapsetLiveEvent) event = NULL;
+
+    for (guint i = 0; i < fixture->domain->disks->len; i++) {
+        SnapsetDisk *disk = fixture->domain->disks->pdata[i];
+        char name[] = {names[i], '\0'};
+        g_free(disk->node);
+        disk->node = g_strdup_printf("node-%u", i);
+        g_ptr_array_add(request->nodes, g_strdup(disk->node));
+        g_ptr_array_add(request->overlays, path_of(fixture, name));
+    }
+    /* what QEMU opens is there by then */
+    g_autoptr(SnapsetDomain) before = fixture->domain;
+    fixture->domain = snapset_domain_new();
+    fixture->domain->uuid = g_strdup(UUID);
+    for (guint i = 0; i < before->disks->len; i++) {
+        const SnapsetDisk *disk = before->disks->pdata[i];
+        snapset_domain_add_disk(fixture->domain, disk->target, "qcow2", disk->path);
+        char name[] = {names[i], '\0'};
+        make_overlay(fixture, i, name);
+    }
+    event = snapset_domain_chain_event(before, request);
+    g_assert_nonnull(event);
+    g_assert_true(snapset_live_journal_append(UUID, event, NULL));
+}
+
+static void
+test_overlays(Fixture *fixture, gconstpointer data)
+{
+    run_machine(fixture, "start +x");
+    take_external(fixture, "cd");
+    replay(fixture, TRUE);
+    g_assert_false(has_journal(fixture));
+    expect_state(fixture, "ab", "x<- >x!>x!"); /* frozen, and sealed as what they are now */
+    expect_state(fixture, "cd", "x<- c<x >c!>c!");
+    run_machine(fixture, "start +y");
+    replay(fixture, TRUE);
+    expect_state(fixture, "cd", "x<- c<x y<c >y!>y!");
+    expect_state(fixture, "ab", "x<- >x!>x!");
+}
+
+/* Taken on images that record nothing, and on a past that nobody knows. */
+static void
+test_overlays_of_roots(Fixture *fixture, gconstpointer data)
+{
+    run_machine(fixture, "start");
+    take_external(fixture, "cd");
+    replay(fixture, TRUE);
+    expect_state(fixture, "cd", "c<- >c!>c!");
+}
+
+static void
+test_overlays_of_unknown_past(Fixture *fixture, gconstpointer data)
+{
+    run_machine(fixture, "[+x] start");
+    take_external(fixture, "cd");
+    replay(fixture, TRUE);
+    expect_state(fixture, "cd", "x/<? c<? >c!>c!");
+}
+
+static void
+test_two_overlays(Fixture *fixture, gconstpointer data)
+{
+    run_machine(fixture, "start");
+    take_external(fixture, "cd");
+    run_machine(fixture, "+y");
+    take_external(fixture, "ef");
+    replay(fixture, TRUE);
+    expect_state(fixture, "ef", "c<- y<c e<y >e!>e!");
+}
+
+/* Replayed again, as after a crash: nothing is said twice. */
+static void
+test_overlays_twice(Fixture *fixture, gconstpointer data)
+{
+    static const char *const names[] = {"a", "b", "c", "d"};
+    g_autofree char *path = journal_of(fixture);
+    g_autofree char *journal = NULL;
+    g_autoptr(GPtrArray) sums = g_ptr_array_new_with_free_func(g_free);
+
+    run_machine(fixture, "start +x");
+    take_external(fixture, "cd");
+    g_assert_true(g_file_get_contents(path, &journal, NULL, NULL));
+    replay(fixture, TRUE);
+    for (gsize i = 0; i < G_N_ELEMENTS(names); i++)
+        g_ptr_array_add(sums, bytes_of(fixture, names[i]));
+    g_assert_true(g_file_set_contents(path, journal, -1, NULL));
+    replay(fixture, TRUE);
+    for (gsize i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_autofree char *sum = bytes_of(fixture, names[i]);
+        g_assert_cmpstr(sum, ==, sums->pdata[i]);
+    }
+}
+
+/* Somebody writes to a base behind its overlay's back. */
+static void
+test_overlay_on_a_changed_base(Fixture *fixture, gconstpointer data)
+{
+    run_machine(fixture, "start +x");
+    take_external(fixture, "cd");
+    replay(fixture, TRUE);
+    qemu_img(fixture, "snapshot -c foreign", "b");
+    g_autoptr(SnapsetImage) base = read_image(fixture, "b");
+    g_assert_false(base->sealed);
+    run_machine(fixture, "start +y");
+    replay(fixture, TRUE);
+    g_autoptr(SnapsetImage) after = read_image(fixture, "b");
+    g_assert_false(after->sealed); /* it is never called whole again */
+}
+
 /* ---- records ---- */
 
 /* Fill the image's record with what cannot be dropped from it. */
@@ -862,6 +997,12 @@ main(int argc, char **argv)
         {"node-in-use", test_node_in_use},
         {"node-without-a-part", test_node_without_a_part},
         {"dirty", test_dirty},
+        {"overlays", test_overlays},
+        {"overlays-of-roots", test_overlays_of_roots},
+        {"overlays-of-unknown-past", test_overlays_of_unknown_past},
+        {"two-overlays", test_two_overlays},
+        {"overlays-twice", test_overlays_twice},
+        {"overlay-on-a-changed-base", test_overlay_on_a_changed_base},
         {"no-room", test_no_room},
         {"no-room-at-all", test_no_room_at_all},
         {"damaged", test_damaged},

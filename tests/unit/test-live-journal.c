@@ -32,7 +32,9 @@ tear_down(Fixture *fixture, gconstpointer data)
 
 /* ---- events as text: "create 't' 7: /a/b#12=01! ..." ---- */
 
-static const char *const kinds[] = {"start", "create", "load", "delete"};
+static const char *const kinds[] = {"start",       "create",   "load", "delete", "storage-node",
+                                    "format-node", "external", "copy", "move"};
+G_STATIC_ASSERT(G_N_ELEMENTS(kinds) == SNAPSET_LIVE_EVENT_MOVE + 1);
 
 static char *
 print_event(const SnapsetLiveEvent *event)
@@ -93,11 +95,14 @@ append(const char *uuid, SnapsetLiveEventKind kind, const char *tag)
 static void
 test_kinds(Fixture *fixture, gconstpointer data)
 {
+    g_autoptr(GString) want = g_string_new(NULL);
+
     expect_events("");
-    for (SnapsetLiveEventKind kind = 0; kind <= SNAPSET_LIVE_EVENT_DELETE; kind++)
+    for (SnapsetLiveEventKind kind = 0; kind <= SNAPSET_LIVE_EVENT_MOVE; kind++) {
         append(UUID, kind, "t");
-    expect_events("start 't'" IMAGES "; create 't'" IMAGES "; load 't'" IMAGES
-                  "; delete 't'" IMAGES);
+        g_string_append_printf(want, "%s%s 't'" IMAGES, kind > 0 ? "; " : "", kinds[kind]);
+    }
+    expect_events(want->str);
     g_assert_true(snapset_live_journal_remove(UUID, NULL));
     expect_events("");
     g_assert_true(snapset_live_journal_remove(UUID, NULL)); /* there is none */
@@ -159,6 +164,74 @@ test_private(Fixture *fixture, gconstpointer data)
     g_assert_cmpint(status.st_mode & 0777, ==, 0600);
     g_assert_cmpint(g_stat(folder, &status), ==, 0);
     g_assert_cmpint(status.st_mode & 077, ==, 0);
+}
+
+/* ---- in place of the whole journal ---- */
+
+static void
+test_replace(Fixture *fixture, gconstpointer data)
+{
+    append(UUID, SNAPSET_LIVE_EVENT_START, "one");
+    append(UUID, SNAPSET_LIVE_EVENT_LOAD, "two");
+    append(UUID, SNAPSET_LIVE_EVENT_LOAD, "three");
+    g_autoptr(GPtrArray) events = snapset_live_journal_read(UUID, NULL);
+    g_ptr_array_remove_index(events, 1);
+    g_assert_true(snapset_live_journal_replace(UUID, events, NULL));
+    expect_events("start 'one'" IMAGES "; load 'three'" IMAGES);
+    append(UUID, SNAPSET_LIVE_EVENT_LOAD, "four"); /* goes on behind it */
+    expect_events("start 'one'" IMAGES "; load 'three'" IMAGES "; load 'four'" IMAGES);
+    g_ptr_array_set_size(events, 0);
+    g_assert_true(snapset_live_journal_replace(UUID, events, NULL));
+    expect_events("");
+    g_assert_false(snapset_live_journal_replace("x", events, NULL));
+}
+
+/* ---- space ---- */
+
+static void
+test_reserve(Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(SnapsetLiveEvent) event = snapset_live_event_new(SNAPSET_LIVE_EVENT_CREATE, "two");
+    g_autoptr(GError) error = NULL;
+
+    append(UUID, SNAPSET_LIVE_EVENT_START, "one");
+    snapset_live_journal_reserve(UUID, event, &error);
+    g_assert_no_error(error);
+    expect_events("start 'one'" IMAGES); /* nothing is in it yet */
+    append(UUID, SNAPSET_LIVE_EVENT_CREATE, "two");
+    expect_events("start 'one'" IMAGES "; create 'two'" IMAGES);
+    g_assert_false(snapset_live_journal_reserve("x", event, &error));
+    g_assert_error(error, SNAPSET_ERROR, SNAPSET_ERROR_FAILED);
+}
+
+/* ---- nodes ---- */
+
+static void
+test_find_node(Fixture *fixture, gconstpointer data)
+{
+    SnapsetLiveEventKind kind = SNAPSET_LIVE_EVENT_START;
+    g_autoptr(SnapsetLiveEvent) empty =
+        snapset_live_event_new(SNAPSET_LIVE_EVENT_FORMAT_NODE, "none");
+
+    g_assert_true(snapset_live_journal_append(UUID, empty, NULL));
+    append(UUID, SNAPSET_LIVE_EVENT_FORMAT_NODE, "pair"); /* of two images: no node */
+    append(UUID, SNAPSET_LIVE_EVENT_CREATE, "f");
+    for (guint i = 0; i < 3; i++) {
+        g_autoptr(SnapsetLiveEvent) event = snapset_live_event_new(
+            i < 2 ? SNAPSET_LIVE_EVENT_STORAGE_NODE : SNAPSET_LIVE_EVENT_FORMAT_NODE,
+            i < 2 ? "s" : "f");
+        snapset_live_event_add_image(event, "/a", i, NULL, FALSE);
+        g_assert_true(snapset_live_journal_append(UUID, event, NULL));
+    }
+    g_autoptr(GPtrArray) events = snapset_live_journal_read(UUID, NULL);
+    g_assert_cmpuint(snapset_live_event_find_node(events, "s", &kind)->inode, ==, 1); /* the last */
+    g_assert_cmpint(kind, ==, SNAPSET_LIVE_EVENT_STORAGE_NODE);
+    g_assert_cmpuint(snapset_live_event_find_node(events, "f", &kind)->inode, ==, 2);
+    g_assert_cmpint(kind, ==, SNAPSET_LIVE_EVENT_FORMAT_NODE);
+    g_assert_nonnull(snapset_live_event_find_node(events, "f", NULL));
+    g_assert_null(snapset_live_event_find_node(events, "none", &kind));
+    g_assert_null(snapset_live_event_find_node(events, "pair", &kind));
+    g_assert_null(snapset_live_event_find_node(events, "", &kind));
 }
 
 /* ---- what a crash leaves ---- */
@@ -280,6 +353,43 @@ test_domains_apart(Fixture *fixture, gconstpointer data)
     g_assert_cmpstr(left, ==, "load 'two'" IMAGES);
 }
 
+static int
+compare_strings(gconstpointer a, gconstpointer b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static char *
+print_list(void)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GPtrArray) domains = snapset_live_journal_list(&error);
+
+    g_assert_no_error(error);
+    g_ptr_array_sort(domains, compare_strings);
+    g_ptr_array_add(domains, NULL);
+    return g_strjoinv(" ", (char **)domains->pdata);
+}
+
+static void
+test_list(Fixture *fixture, gconstpointer data)
+{
+    static const char other[] = "c0ffee00-0123-4567-89ab-cdef01234568";
+    static const char *const strangers[] = {"x.events", UUID, UUID ".events.new", ".events",
+                                            UUID "x.events"};
+    g_autofree char *none = print_list();
+
+    g_assert_cmpstr(none, ==, "");
+    append(UUID, SNAPSET_LIVE_EVENT_START, "one");
+    append(other, SNAPSET_LIVE_EVENT_START, "one");
+    for (gsize i = 0; i < G_N_ELEMENTS(strangers); i++) {
+        g_autofree char *path = g_build_filename(fixture->folder, "domains", strangers[i], NULL);
+        g_assert_true(g_file_set_contents(path, "", 0, NULL));
+    }
+    g_autofree char *both = print_list();
+    g_assert_cmpstr(both, ==, UUID " c0ffee00-0123-4567-89ab-cdef01234568");
+}
+
 static void
 test_no_uuid(Fixture *fixture, gconstpointer data)
 {
@@ -324,6 +434,7 @@ test_no_folder(Fixture *fixture, gconstpointer data)
 
     g_assert_true(g_file_set_contents(file, "", 0, NULL));
     expect_failure("cannot make the state folder");
+    g_assert_null(snapset_live_journal_list(NULL));
     g_setenv("SNAPSHOT_SET_STATE_DIR", file, TRUE);
     expect_failure("cannot make the state folder");
 }
@@ -338,6 +449,8 @@ test_no_file(Fixture *fixture, gconstpointer data)
     g_assert_null(snapset_live_journal_read(UUID, &error));
     g_assert_error(error, SNAPSET_ERROR, SNAPSET_ERROR_FAILED);
     g_assert_false(snapset_live_journal_remove(UUID, NULL));
+    g_autoptr(GPtrArray) events = g_ptr_array_new();
+    g_assert_false(snapset_live_journal_replace(UUID, events, NULL));
 }
 
 /* A link in its place is not written through. */
@@ -384,6 +497,10 @@ main(int argc, char **argv)
         {"no-images", test_no_images},
         {"new-event-is-of-now", test_new_event_is_of_now},
         {"private", test_private},
+        {"replace", test_replace},
+        {"reserve", test_reserve},
+        {"find-node", test_find_node},
+        {"list", test_list},
         {"every-prefix", test_every_prefix},
         {"zeros", test_zeros},
         {"garbage", test_garbage},

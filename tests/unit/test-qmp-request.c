@@ -7,9 +7,14 @@
 
 #include <string.h>
 
-static const char *const kinds[] = {"none", "create", "load", "delete", "external"};
+static const char *const kinds[] = {"none",     "create",      "load", "delete", "external",
+                                    "add-node", "remove-node", "plug", "copy",   "move"};
+G_STATIC_ASSERT(G_N_ELEMENTS(kinds) == SNAPSET_LIVE_MOVE + 1);
 
-/* "create tag='x' id='1' d0 d1", with "all", "transaction", "mixed", "malformed" where they are. */
+/*
+ * "create tag='x' id='1' d0 d1", overlays after ">"; "all", "transaction", "mixed", "malformed"
+ * where it is; of a node "below=NODE path=FILE qcow2".
+ */
 static char *
 print_request(const SnapsetLiveRequest *request)
 {
@@ -23,10 +28,16 @@ print_request(const SnapsetLiveRequest *request)
         g_string_append_printf(out, " id='%s'", request->id);
     for (guint i = 0; i < request->nodes->len; i++)
         g_string_append_printf(out, " %s", (char *)request->nodes->pdata[i]);
-    g_string_append_printf(out, "%s%s%s%s", request->covers_all ? " all" : "",
-                           request->in_transaction ? " transaction" : "",
-                           request->is_mixed ? " mixed" : "",
-                           request->is_malformed ? " malformed" : "");
+    for (guint i = 0; i < request->overlays->len; i++)
+        g_string_append_printf(out, " >%s", (char *)request->overlays->pdata[i]);
+    if (request->below != NULL)
+        g_string_append_printf(out, " below=%s", request->below);
+    if (request->path != NULL)
+        g_string_append_printf(out, " path=%s", request->path);
+    g_string_append_printf(
+        out, "%s%s%s%s%s", request->has_qcow2 ? " qcow2" : "", request->covers_all ? " all" : "",
+        request->in_transaction ? " transaction" : "", request->is_mixed ? " mixed" : "",
+        request->is_malformed ? " malformed" : "");
     return g_string_free(out, FALSE);
 }
 
@@ -59,11 +70,58 @@ static const struct {
     {"delete-internal-both",
      COMMAND("blockdev-snapshot-delete-internal-sync", "'device': 'd0', 'id': '1', 'name': 'x'"),
      "delete tag='x' id='1' d0"},
-    {"overlay", COMMAND("blockdev-snapshot", "'node': 'd0', 'overlay': 'o'"), "external d0"},
+    {"overlay", COMMAND("blockdev-snapshot", "'node': 'd0', 'overlay': 'o'"), "external d0 >o"},
     {"overlay-sync", COMMAND("blockdev-snapshot-sync", "'node-name': 'd0', 'snapshot-file': '/o'"),
-     "external d0"},
+     "external d0 >/o"},
+    {"overlay-sync-both",
+     COMMAND("blockdev-snapshot-sync", "'device': 'd0', 'node-name': 'd1', 'snapshot-file': '/o'"),
+     "external d0 d1 >/o >/o"}, /* QEMU takes the one it finds; the pairs stay pairs */
     {"overlay-sync-device",
-     COMMAND("blockdev-snapshot-sync", "'device': 'd0', 'snapshot-file': '/o'"), "external d0"},
+     COMMAND("blockdev-snapshot-sync", "'device': 'd0', 'snapshot-file': '/o'"), "external d0 >/o"},
+
+    {"add-qcow2",
+     COMMAND("blockdev-add",
+             "'node-name': 'f', 'driver': 'qcow2', 'file': 's', 'read-only': false"),
+     "add-node f below=s qcow2"},
+    {"add-file", COMMAND("blockdev-add", "'node-name': 's', 'driver': 'file', 'filename': '/a'"),
+     "add-node s path=/a"},
+    {"add-both",
+     COMMAND("blockdev-add", "'node-name': 'f', 'driver': 'qcow2', 'file': {'driver': 'file', "
+                             "'filename': '/a'}"),
+     "add-node f path=/a qcow2"},
+    {"add-through-filters",
+     COMMAND("blockdev-add",
+             "'node-name': 't', 'driver': 'throttle', 'file': {'driver': 'copy-on-read', 'file': "
+             "{'driver': 'qcow2', 'file': {'driver': 'host_device', 'filename': '/dev/a'}}}"),
+     "add-node t path=/dev/a qcow2"},
+    {"add-below-filters",
+     COMMAND("blockdev-add", "'node-name': 't', 'driver': 'throttle', 'file': {'driver': 'qcow2', "
+                             "'file': 's'}"),
+     "add-node t below=s qcow2"},
+    {"add-raw", COMMAND("blockdev-add", "'node-name': 'f', 'driver': 'raw', 'file': 's'"),
+     "add-node f below=s"},
+    {"add-relative", COMMAND("blockdev-add", "'node-name': 's', 'driver': 'file', 'filename': 'a'"),
+     "add-node s"},
+    {"add-network", COMMAND("blockdev-add", "'node-name': 's', 'driver': 'nbd', 'server': {}"),
+     "add-node s"},
+    {"add-nameless", COMMAND("blockdev-add", "'driver': 'file', 'filename': '/a'"), "none path=/a"},
+    {"add-odd-file", COMMAND("blockdev-add", "'node-name': 'f', 'driver': 'qcow2', 'file': [1]"),
+     "add-node f qcow2"},
+    {"add-no-arguments", "{'execute': 'blockdev-add'}", NULL},
+    {"delete-node", COMMAND("blockdev-del", "'node-name': 'f'"), "remove-node f"},
+    {"delete-node-nameless", COMMAND("blockdev-del", ""), "none"},
+    {"plug", COMMAND("device_add", "'driver': 'virtio-blk-pci', 'drive': 'f', 'id': 'x'"),
+     "plug f"},
+    {"plug-no-disk", COMMAND("device_add", "'driver': 'e1000', 'netdev': 'n'"), "none"},
+    {"plug-odd-drive", COMMAND("device_add", "'driver': 'virtio-blk-pci', 'drive': 1"), "none"},
+    {"stream", COMMAND("block-stream", "'job-id': 'j', 'device': 'f', 'base-node': 'b'"), "move f"},
+    {"commit", COMMAND("block-commit", "'job-id': 'j', 'device': 'f', 'base-node': 'b'"), "move b"},
+    {"commit-to-the-end", COMMAND("block-commit", "'job-id': 'j', 'device': 'f'"), "none"},
+    {"mirror", COMMAND("blockdev-mirror", "'device': 'f', 'target': 'g', 'sync': 'full'"),
+     "copy f >g"},
+    {"mirror-to-file", COMMAND("drive-mirror", "'device': 'f', 'target': '/g', 'sync': 'full'"),
+     "copy f >/g"},
+    {"mirror-nowhere", COMMAND("blockdev-mirror", "'device': 'f', 'sync': 'full'"), "copy f"},
 
     /* transactions */
     {"transaction-empty", TRANSACTION(""), "none transaction"},
@@ -73,13 +131,13 @@ static const struct {
     {"transaction-overlays",
      TRANSACTION(ACTION("blockdev-snapshot", "'node': 'd0', 'overlay': 'o'") ", " ACTION(
          "blockdev-snapshot-sync", "'node-name': 'd1', 'snapshot-file': '/o'")),
-     "external d0 d1 transaction"},
+     "external d0 d1 >o >/o transaction"},
     {"transaction-overlays-among-others",
      TRANSACTION(ACTION("block-dirty-bitmap-add", "'node': 'd2', 'name': 'x'") ", " ACTION(
          "blockdev-snapshot",
          "'node': 'd0', 'overlay': 'o'") ", " ACTION("block-dirty-bitmap-add",
                                                      "'node': 'o', 'name': 'x'")),
-     "external d0 transaction"},
+     "external d0 >o transaction"},
     {"transaction-internal",
      TRANSACTION(
          ACTION("blockdev-snapshot-internal-sync", "'device': 'd0', 'name': 'x'") ", " ACTION(
@@ -94,11 +152,11 @@ static const struct {
      TRANSACTION(ACTION("blockdev-snapshot-internal-sync",
                         "'device': 'd0', 'name': 'x'") ", " ACTION("blockdev-snapshot",
                                                                    "'node': 'd1', 'overlay': 'o'")),
-     "external tag='x' d0 d1 transaction mixed"},
+     "external tag='x' d0 d1 >o transaction mixed"},
     {"transaction-two-kinds-other-order",
      TRANSACTION(ACTION("blockdev-snapshot", "'node': 'd1', 'overlay': 'o'") ", " ACTION(
          "blockdev-snapshot-internal-sync", "'device': 'd0', 'name': 'x'")),
-     "create tag='x' d1 d0 transaction mixed"},
+     "create tag='x' d1 d0 >o transaction mixed"},
     {"transaction-no-actions", COMMAND("transaction", ""), "none transaction"},
     {"transaction-no-arguments", "{'execute': 'transaction'}", "none transaction"},
     {"transaction-actions-no-list", COMMAND("transaction", "'actions': {'type': 'x'}"),
@@ -120,8 +178,8 @@ static const struct {
     {"loadvm-nameless", HMP("'loadvm'"), "none all"},
     {"delvm", HMP("'delvm x'"), "delete tag='x' all"},
     {"delvm-nameless", HMP("'delvm '"), "none all"},
-    {"hmp-overlay", HMP("'snapshot_blkdev d0 /o qcow2'"), "external d0"},
-    {"hmp-overlay-reuse", HMP("'snapshot_blkdev -n d0 /o'"), "external d0"},
+    {"hmp-overlay", HMP("'snapshot_blkdev d0 /o qcow2'"), "external d0 >/o"},
+    {"hmp-overlay-reuse", HMP("'snapshot_blkdev -n d0 /o'"), "external d0 >/o"},
     {"hmp-overlay-bare", HMP("'snapshot_blkdev'"), "external"},
     {"hmp-internal", HMP("'snapshot_blkdev_internal d0 x'"), "create tag='x' d0"},
     {"hmp-internal-nameless", HMP("'snapshot_blkdev_internal d0'"), "none d0"},

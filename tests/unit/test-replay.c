@@ -9,11 +9,15 @@
  *                   named first
  *     L:UUID D:UUID it is loaded, deleted
  *     P:UUID[!]     at second 150 the disk is plugged in; as S for the rest
+ *     X:UUID[!],OVERLAY  an overlay is made on it where it stands: the external snapshot OVERLAY
+ *     O:OVERLAY,UUID[!]  it is made as such an overlay, on an image that stands there
+ *     Y:UUID[!], Z:-,UUID[!]  its disk will go on in another image; it is the other image
+ *     M:UUID[!]     data is moved into it
  *     @PATH, #INODE the events after it are about another file
  *
  * and what comes out as the records, `NAME*MEMBERS<PARENT` with i after the name for an inferred
- * parent, then `>CURRENT`, `!` if that is certain, `=` if nothing changed. The journal begins at
- * second 100.
+ * parent, then `>CURRENT`, `!` if that is certain, `frozen` if it is a backing file now, `=` if
+ * nothing changed. The journal begins at second 100.
  */
 #include "common/ops/replay.h"
 
@@ -115,6 +119,25 @@ static const struct {
     {"older-ones-need-not-be-told", "a: x@99 y@200 >-", "S:-! C:(y@200)", "y*1<- >y !"},
     {"recorded-ones-need-not-be-told", "a: x@200=A y@201 >A", "S:A! C:(y@201)", "A*0<- y*1<A >y !"},
 
+    /* overlays */
+    {"frozen", "a: x@1=A >A", "S:A! X:A!,V", "A*0<- >A ! frozen="},
+    {"frozen-after-one-was-taken", "a: x@200", "S:-! C:(x@200) X:(x@200)!,V", "x*1<- >x ! frozen"},
+    {"frozen-and-data-moved-in", "a: x@1=A >A", "S:A! X:A!,V M:A", "A*0<- >A !="},
+    {"frozen-and-opened-anew", "a: x@1=A >A", "S:A! X:A!,V S:A", "A*0<- >A="},
+    {"frozen-and-copied-from", "a: x@1=A >A", "S:A! X:A!,V Y:A!", "A*0<- >A !="},
+    {"overlay", "a:", "O:V,A!", "V*1<A >V !"},
+    {"overlay-on-a-root", "a:", "O:V,-!", "V*1<- >V !"},
+    {"overlay-on-who-knows-what", "a:", "O:V,A", "Vi*1<A >V !"},
+    {"overlay-and-one-taken", "a: y@200", "O:V,A! C:(y@200)", "V*1<A y*1<V >y !"},
+    {"overlay-on-an-overlay", "a:", "O:V,A! X:V!,W", "V*1<A >V ! frozen"},
+    {"overlay-again", "a: ~Ve*1<A >V", "O:V,A!", "V*1<A >V !="},
+
+    /* copies */
+    {"copied-to", "a:", "Z:-,A!", ">A !"},
+    {"copied-to-from-who-knows-where", "a:", "Z:-,A", ">A"},
+    {"copied-to-and-one-taken", "a: y@200", "Z:-,A! C:(y@200)", "y*1<A >y !"},
+    {"copied-from", "a: x@1=A >A", "S:A! Y:A!", "A*0<- >A !="},
+
     /* no record of ours */
     {"external-record-is-none", "a: x@200 ~(x@200)e", "S:-! C:(x@200)", "x*0<- x*1<- >x !"},
 };
@@ -143,37 +166,60 @@ uuid_of(Story *story, const char *word)
     return uuid;
 }
 
+/* UUID[!] of this image, or of another one. */
 static void
-add_event(Story *story, SnapsetLiveEventKind kind, const char *word)
+add_image(Story *story, SnapsetLiveEvent *event, gboolean is_own, const char *word)
 {
-    SnapsetLiveEvent *event = snapset_live_event_new(kind, "");
     gboolean certain = g_str_has_suffix(word, "!");
-    g_autofree char *uuids = g_strndup(word, strlen(word) - certain);
-    g_auto(GStrv) both = g_strsplit(uuids, ",", 2);
-    SnapsetUuid own = uuid_of(story, both[0]);
+    g_autofree char *name = g_strndup(word, strlen(word) - certain);
+    SnapsetUuid uuid = uuid_of(story, name);
 
-    event->time = kind == SNAPSET_LIVE_EVENT_FORMAT_NODE ? 150 : 100;
-    if (both[1] != NULL) {
-        SnapsetUuid first = uuid_of(story, both[1]);
-        snapset_live_event_add_image(event, "first", 1, &first, FALSE);
-    }
-    snapset_live_event_add_image(event, story->path, story->inode, &own, certain);
+    snapset_live_event_add_image(event, is_own ? story->path : "other", is_own ? story->inode : 1,
+                                 &uuid, certain);
+}
+
+/* What the letters before the colons mean, and which of two images in the event this one is. */
+static const struct {
+    char letter;
+    SnapsetLiveEventKind kind;
+    gboolean is_second;
+} kinds[] = {
+    {'S', SNAPSET_LIVE_EVENT_START, FALSE},       {'C', SNAPSET_LIVE_EVENT_CREATE, TRUE},
+    {'L', SNAPSET_LIVE_EVENT_LOAD, FALSE},        {'D', SNAPSET_LIVE_EVENT_DELETE, FALSE},
+    {'P', SNAPSET_LIVE_EVENT_FORMAT_NODE, FALSE}, {'X', SNAPSET_LIVE_EVENT_EXTERNAL, FALSE},
+    {'O', SNAPSET_LIVE_EVENT_EXTERNAL, TRUE},     {'Y', SNAPSET_LIVE_EVENT_COPY, FALSE},
+    {'Z', SNAPSET_LIVE_EVENT_COPY, TRUE},         {'M', SNAPSET_LIVE_EVENT_MOVE, FALSE},
+};
+
+static void
+add_event(Story *story, gsize kind, const char *word)
+{
+    SnapsetLiveEvent *event = snapset_live_event_new(kinds[kind].kind, "");
+    g_auto(GStrv) both = g_strsplit(word, ",", 2);
+
+    event->time = kinds[kind].kind == SNAPSET_LIVE_EVENT_FORMAT_NODE ? 150 : 100;
+    if (both[1] != NULL && kinds[kind].is_second)
+        add_image(story, event, FALSE, both[1]);
+    add_image(story, event, TRUE, both[0]);
+    if ((both[1] != NULL || kinds[kind].kind == SNAPSET_LIVE_EVENT_COPY) && !kinds[kind].is_second)
+        add_image(story, event, FALSE, both[1] != NULL ? both[1] : "-");
     g_ptr_array_add(story->events, event);
 }
 
 static void
 add_word(Story *story, const char *word)
 {
-    static const char kinds[] = "SCLD";
+    gsize kind = 0;
 
-    if (*word == '@')
+    if (*word == '@') {
         story->path = word + 1;
-    else if (*word == '#')
+    } else if (*word == '#') {
         story->inode = g_ascii_strtoull(word + 1, NULL, 10);
-    else if (*word == 'P')
-        add_event(story, SNAPSET_LIVE_EVENT_FORMAT_NODE, word + 2);
-    else
-        add_event(story, strchr(kinds, *word) - kinds, word + 2);
+    } else {
+        while (kinds[kind].letter != *word)
+            kind++;
+        add_event(story, kind, word + 2);
+    }
 }
 
 /* ---- what came out ---- */
@@ -210,7 +256,8 @@ print(Story *story, const SnapsetLedger *ledger, SnapsetReplayed replayed)
                                record->members, parent);
     }
     g_autofree char *current = name_of(story, &ledger->current);
-    g_string_append_printf(out, ">%s%s%s", current, replayed.is_certain ? " !" : "",
+    g_string_append_printf(out, ">%s%s%s%s", current, replayed.is_certain ? " !" : "",
+                           replayed.frozen_by != NULL ? " frozen" : "",
                            replayed.is_changed ? "" : "=");
     return g_string_free(out, FALSE);
 }
