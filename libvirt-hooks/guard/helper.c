@@ -141,8 +141,8 @@ forget(SnapsetHelper *helper)
 {
     close_if_open(helper->pid_fd);
     close_if_open(helper->output_fd);
-    close_if_open(helper->reply_fd);
-    helper->pid_fd = helper->output_fd = helper->reply_fd = -1;
+    close_if_open(helper->input_fd);
+    helper->pid_fd = helper->output_fd = helper->input_fd = -1;
     helper->pid = 0;
 }
 
@@ -170,50 +170,68 @@ reap_stopped(void)
         continue;
 }
 
-bool
-snapset_helper_start(SnapsetHelper *helper, const SnapsetHelperSetup *setup, const char *event,
-                     SnapsetSpan command, bool judging)
+/* Spawn @child, whose descriptors are ready if @is_ready, and close them here. */
+static bool
+start(SnapsetHelper *helper, Child *child, bool is_ready)
 {
-    Child child = {.setup = setup, .event = event, .relay = getpid(), .reply = -1, .output = -1};
-    bool started = false;
+    bool started = is_ready && spawn(helper, child);
 
-    reap_stopped();
-    *helper = (SnapsetHelper){.pid_fd = -1,
-                              .output_fd = -1,
-                              .reply_fd = -1,
-                              .judging = judging,
-                              .deadline = judging ? snapset_now() + setup->limit : INT64_MAX};
-    child.command = memory_file(command);
-    if (child.command >= 0 && (judging ? open_pipe(&helper->output_fd, &child.output, false)
-                                       : open_pipe(&helper->reply_fd, &child.reply, true)))
-        started = spawn(helper, &child);
-    else
+    if (!is_ready)
         helper->failure = "no file descriptors or memory left for it";
-    close_if_open(child.output);
-    close_if_open(child.command);
-    close_if_open(child.reply);
+    close_if_open(child->output);
+    close_if_open(child->command);
+    close_if_open(child->reply);
     if (!started)
         forget(helper);
     return started;
 }
 
+static const SnapsetHelper idle = {
+    .pid_fd = -1, .output_fd = -1, .input_fd = -1, .deadline = INT64_MAX};
+
+bool
+snapset_helper_start_judge(SnapsetHelper *helper, const SnapsetHelperSetup *setup,
+                           const char *event)
+{
+    Child child = {setup, event, -1, -1, -1, getpid()};
+
+    reap_stopped();
+    *helper = idle;
+    helper->judging = true;
+    return start(helper, &child,
+                 open_pipe(&helper->input_fd, &child.command, true) &&
+                     open_pipe(&helper->output_fd, &child.output, false));
+}
+
+bool
+snapset_helper_start_recorder(SnapsetHelper *helper, const SnapsetHelperSetup *setup,
+                              const char *event, SnapsetSpan command)
+{
+    Child child = {setup, event, -1, -1, -1, getpid()};
+
+    reap_stopped();
+    *helper = idle;
+    child.command = memory_file(command);
+    return start(helper, &child,
+                 child.command >= 0 && open_pipe(&helper->input_fd, &child.reply, true));
+}
+
 bool
 snapset_helper_is_waiting(const SnapsetHelper *helper)
 {
-    return helper->pid != 0 && helper->reply_fd >= 0;
+    return helper->pid != 0 && helper->input_fd >= 0;
 }
 
 void
-snapset_helper_go(SnapsetHelper *helper, SnapsetSpan reply, int limit)
+snapset_helper_go(SnapsetHelper *helper, SnapsetSpan input, int limit)
 {
-    /* the longest reply fits into an empty pipe (SNAPSET_HOLD); one that ended is found out later
-     */
-    ssize_t done = reply.length > 0 ? write(helper->reply_fd, reply.at, reply.length)
-                                    : write(helper->reply_fd, "\n", 1);
+    /* the longest fits into an empty pipe (SNAPSET_HOLD); one that ended is found out later */
+    ssize_t done = input.length > 0 ? write(helper->input_fd, input.at, input.length)
+                                    : write(helper->input_fd, "\n", 1);
 
     (void)done;
-    close(helper->reply_fd);
-    helper->reply_fd = -1;
+    close(helper->input_fd);
+    helper->input_fd = -1;
     helper->deadline = snapset_now() + limit;
 }
 

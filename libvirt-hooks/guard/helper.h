@@ -7,8 +7,9 @@
  *     PROGRAM record --domain NAME   command on 0; once QEMU has carried it out, its reply on 3
  *                                    (an empty line: it was too long); exit 0
  *
- * A recorder is started while QEMU is at work, so that it is ready when QEMU is. What ends 3
- * without a byte is no word on the command: nothing is to be recorded then.
+ * Both are started before they are needed, where that can be foreseen, and wait for what they are
+ * to read: the judge for the command, a recorder for the reply. What ends 3 without a byte is no
+ * word on the command: nothing is to be recorded then.
  *
  * argv[0] is snapshot-set-judge; standard error and, for the recorder, standard output are
  * /dev/null. SNAPSHOT_SET_EVENT in the environment names the event, the same when a recorder is run
@@ -39,7 +40,7 @@ typedef enum {
 typedef struct {
     pid_t pid; /* 0: none runs */
     int pid_fd, output_fd;
-    int reply_fd; /* of a recorder that waits for QEMU; else -1 */
+    int input_fd; /* of one that waits; else -1 */
     bool judging;
     int64_t deadline;
     size_t length;
@@ -50,15 +51,20 @@ typedef struct {
 /* To be called once, before any: makes room in the environment. */
 bool snapset_helper_prepare(void);
 
-/* Start one: the judge, or else a recorder, which then waits. False: `failure` says why. */
-bool snapset_helper_start(SnapsetHelper *helper, const SnapsetHelperSetup *setup, const char *event,
-                          SnapsetSpan command, bool judging);
+/*
+ * Start the judge, or the recorder of @command, which then wait. False: `failure` says why.
+ */
+bool snapset_helper_start_judge(SnapsetHelper *helper, const SnapsetHelperSetup *setup,
+                                const char *event);
+bool snapset_helper_start_recorder(SnapsetHelper *helper, const SnapsetHelperSetup *setup,
+                                   const char *event, SnapsetSpan command);
 
-/* Is there a recorder that waits for QEMU? */
+/* Is there one that waits? */
 bool snapset_helper_is_waiting(const SnapsetHelper *helper);
 
-/* QEMU has carried the command out and said @reply: the waiting recorder goes on, for @limit ms. */
-void snapset_helper_go(SnapsetHelper *helper, SnapsetSpan reply, int limit);
+/* The one that waits goes on, for @limit ms: a judge about this command, a recorder as QEMU has
+ * carried its command out and given this reply. */
+void snapset_helper_go(SnapsetHelper *helper, SnapsetSpan input, int limit);
 
 /* What to poll for while it runs; returns how many entries were written (at most 2). */
 int snapset_helper_poll(const SnapsetHelper *helper, struct pollfd *ret_polls);

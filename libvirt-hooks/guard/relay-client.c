@@ -111,6 +111,9 @@ message_end(SnapsetRelay *relay, SnapsetState *state)
         state->phase = SNAPSET_HELD;
     else {
         state->oob |= snapset_watch_enables_oob(command);
+        /* libvirt stops the guest before it takes or loads a snapshot */
+        if (snapset_watch_is(command, "stop"))
+            relay->judge_until = snapset_now() + SNAPSET_JUDGE_WAIT;
         pass_on(state);
     }
 }

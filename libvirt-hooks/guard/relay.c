@@ -88,72 +88,97 @@ slot_command(const SnapsetRelay *relay, int slot)
     return (SnapsetSpan){relay->region->commands[slot], now(relay)->jobs[slot].length};
 }
 
-static bool
-start_helper(SnapsetRelay *relay, SnapsetSpan command, bool judging)
-{
-    char event[64];
+/* What a helper is for: a slot, whose command is to be recorded, or one of these. */
+enum {
+    FOR_JUDGING = -1,
+    FOR_NOTHING = -2
+};
 
-    event_name(relay, event, sizeof event);
-    return snapset_helper_start(&relay->helper, &relay->setup->helper, event, command, judging);
-}
-
-/* The slot that is likely to be recorded next, or -1. */
+/* What is needed now. */
 static int
-next_recording(const SnapsetState *state)
+needed(const SnapsetState *state)
 {
     if (state->recording >= 0)
         return state->recording;
-    if (state->phase == SNAPSET_JUDGE)
-        return -1;
+    return state->phase == SNAPSET_JUDGE ? FOR_JUDGING : FOR_NOTHING;
+}
+
+/* What is needed now, or likely to be next. */
+static int
+wanted(const SnapsetRelay *relay)
+{
+    const SnapsetState *state = now(relay);
+
+    if (needed(state) != FOR_NOTHING)
+        return needed(state);
     if (state->phase == SNAPSET_AWAIT && !(state->jobs[state->await].flags & SNAPSET_WATCH_JOB))
         return state->await;
     for (int i = 0; i < SNAPSET_JOBS; i++)
         if (snapset_job_is_open(&state->jobs[i]))
             return i;
-    return -1;
+    return snapset_now() < relay->judge_until ? FOR_JUDGING : FOR_NOTHING;
 }
 
-/* Have a recorder ready; that one cannot be started, or ended early, is told when it is needed. */
 static bool
-ready_recorder(SnapsetRelay *relay)
+start_helper(SnapsetRelay *relay, int purpose)
 {
-    int slot = next_recording(now(relay));
+    const SnapsetHelperSetup *setup = &relay->setup->helper;
+    char event[64];
 
-    if (slot == relay->ready_for)
-        return false;
-    relay->ready_for = slot;
-    return slot >= 0 && start_helper(relay, slot_command(relay, slot), false);
+    event_name(relay, event, sizeof event);
+    relay->ready_for = purpose;
+    return purpose == FOR_JUDGING ? snapset_helper_start_judge(&relay->helper, setup, event)
+                                  : snapset_helper_start_recorder(&relay->helper, setup, event,
+                                                                  slot_command(relay, purpose));
 }
 
-/* There is a recorder that waits: for what is to be recorded now, or might be. */
-static bool
-advance_waiting(SnapsetRelay *relay)
-{
-    if (next_recording(now(relay)) != relay->ready_for) {
-        snapset_helper_stop(&relay->helper);
-        return true;
-    }
-    if (snapset_helper_check(&relay->helper) != SNAPSET_HELPER_RUNNING)
-        return true;
-    if (now(relay)->recording < 0)
-        return false;
-    snapset_helper_go(&relay->helper, snapset_qemu_reply(relay), relay->setup->helper.limit);
-    return true;
-}
-
-/* Start what the state calls for. False: nothing to do now. */
+/* Start what is wanted. That one for later does not start, or ends early, is told when it is
+ * needed. */
 static bool
 begin_helper(SnapsetRelay *relay)
 {
-    int recording = now(relay)->recording;
+    int purpose = wanted(relay);
 
-    if (recording < 0 && now(relay)->phase != SNAPSET_JUDGE)
-        return ready_recorder(relay);
-    relay->ready_for = recording;
-    if (!start_helper(
-            relay, recording >= 0 ? slot_command(relay, recording) : snapset_client_command(relay),
-            recording < 0))
+    if (purpose == FOR_NOTHING || (purpose == relay->ready_for && purpose != needed(now(relay)))) {
+        if (purpose == FOR_NOTHING)
+            relay->ready_for = FOR_NOTHING;
+        return false;
+    }
+    if (!start_helper(relay, purpose) && purpose == needed(now(relay)))
         finished_helper(relay, SNAPSET_HELPER_FAILED);
+    return true;
+}
+
+static void
+end_helper(SnapsetRelay *relay, SnapsetHelperResult result)
+{
+    relay->ready_for = FOR_NOTHING;
+    relay->judge_until = 0;
+    finished_helper(relay, result);
+}
+
+/* There is one that waits: for what is needed now, or might be. */
+static bool
+advance_waiting(SnapsetRelay *relay)
+{
+    int purpose = needed(now(relay));
+
+    if (wanted(relay) != relay->ready_for) {
+        snapset_helper_stop(&relay->helper);
+        return true;
+    }
+    if (snapset_helper_check(&relay->helper) != SNAPSET_HELPER_RUNNING) {
+        relay->helper.failure = "it did not wait";
+        if (purpose != FOR_NOTHING)
+            end_helper(relay, SNAPSET_HELPER_FAILED);
+        return true;
+    }
+    if (purpose == FOR_NOTHING)
+        return false;
+    snapset_helper_go(&relay->helper,
+                      purpose == FOR_JUDGING ? snapset_client_command(relay)
+                                             : snapset_qemu_reply(relay),
+                      relay->setup->helper.limit);
     return true;
 }
 
@@ -170,8 +195,7 @@ advance_helper(SnapsetRelay *relay)
     result = snapset_helper_check(&relay->helper);
     if (result == SNAPSET_HELPER_RUNNING)
         return false;
-    relay->ready_for = -1;
-    finished_helper(relay, result);
+    end_helper(relay, result);
     return true;
 }
 
@@ -288,6 +312,9 @@ time_left(const SnapsetRelay *relay)
         until = state->deadline;
     if (relay->helper.pid && relay->helper.deadline < until)
         until = relay->helper.deadline;
+    if (relay->ready_for == FOR_JUDGING && state->phase != SNAPSET_JUDGE &&
+        relay->judge_until < until)
+        until = relay->judge_until;
     if (until == INT64_MAX)
         return -1;
     clock = snapset_now();
@@ -379,7 +406,7 @@ snapset_relay_run(SnapsetRegion *region, int client, int qemu, const SnapsetRela
     SnapsetRelay relay = {.region = region,
                           .setup = setup,
                           .life = setup->life,
-                          .ready_for = -1,
+                          .ready_for = FOR_NOTHING,
                           .wire = {.region = region, .socket = {client, qemu}}};
     bool here = true;
 

@@ -38,6 +38,7 @@ enum {
     SNAPSET_ID = 4096,           /* longest "id" echoed in a refusal */
     SNAPSET_REASON = 4096,       /* longest reason given for a refusal */
     SNAPSET_LINE_END_WAIT = 100, /* ms that a refusal waits for the line end of its command */
+    SNAPSET_JUDGE_WAIT = 1000,   /* ms that a judge waits for a command that is likely to come */
 };
 
 typedef enum {
