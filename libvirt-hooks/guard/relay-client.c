@@ -96,6 +96,16 @@ needs_probe(const SnapsetState *state, SnapsetSpan command)
            !snapset_watch_is(command, "qmp_capabilities");
 }
 
+/* libvirt stops the guest before it takes or loads a snapshot. */
+static void
+expect_snapshot(SnapsetRelay *relay, SnapsetSpan command)
+{
+    if (snapset_watch_is(command, "stop"))
+        relay->judge_until = snapset_now() + SNAPSET_JUDGE_WAIT;
+    else if (snapset_watch_is(command, "cont"))
+        relay->judge_until = 0;
+}
+
 static void
 message_end(SnapsetRelay *relay, SnapsetState *state)
 {
@@ -111,9 +121,7 @@ message_end(SnapsetRelay *relay, SnapsetState *state)
         state->phase = SNAPSET_HELD;
     else {
         state->oob |= snapset_watch_enables_oob(command);
-        /* libvirt stops the guest before it takes or loads a snapshot */
-        if (snapset_watch_is(command, "stop"))
-            relay->judge_until = snapset_now() + SNAPSET_JUDGE_WAIT;
+        expect_snapshot(relay, command);
         pass_on(state);
     }
 }
