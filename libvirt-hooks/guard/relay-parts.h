@@ -14,9 +14,10 @@ typedef struct {
     const SnapsetRelaySetup *setup;
     SnapsetWire wire;
     SnapsetHelper helper;
-    int ready_for;       /* what the helper was started for (relay.c) */
-    int64_t judge_until; /* ms: a watched command is likely to come before */
-    int life;            /* of the setup, or what took its place */
+    int ready_for;         /* what the helper was started for (relay.c) */
+    int64_t crowded_until; /* us: others want the processor */
+    int64_t judge_until;   /* ms: a watched command is likely to come before */
+    int life;              /* of the setup, or what took its place */
 } SnapsetRelay;
 
 /* Decide about what was read from the client, from QEMU. False: nothing more to decide now. */

@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -20,7 +21,8 @@ enum {
 };
 
 enum {
-    BUSY_USEC = 250 /* about what QEMU takes for a short command */
+    BUSY_USEC = 250,       /* about what QEMU takes for a short command */
+    CROWDED_USEC = 100000, /* so long nobody is kept from the processor again */
 };
 
 static const SnapsetState *
@@ -341,19 +343,32 @@ microseconds(void)
     return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
 }
 
+/* How often somebody else got the processor that this process could have used. */
+static long
+yielded(void)
+{
+    struct rusage usage;
+
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_nivcsw : 0;
+}
+
 /*
- * Being woken up costs more than all the rest of a round trip: so for a moment after there was
- * something to do, the relay looks for more before it sleeps, and leaves the processor to whoever
- * else wants it meanwhile.
+ * Being woken up from an idle processor costs more than all the rest of a round trip: so for a
+ * moment after there was something to do, the relay looks for more before it sleeps. Not where
+ * others want the processor: then the waking is quick, and they would have to wait.
  */
 static int
-wait_for(struct pollfd *polls, int count, int timeout)
+wait_for(SnapsetRelay *relay, struct pollfd *polls, int count, int timeout)
 {
-    int64_t until = microseconds() + BUSY_USEC;
+    int64_t start = microseconds();
     int ready = 0;
 
-    while (ready == 0 && microseconds() < until) {
+    while (ready == 0 && start >= relay->crowded_until && microseconds() < start + BUSY_USEC) {
+        long before = yielded();
+
         sched_yield();
+        if (yielded() != before)
+            relay->crowded_until = start + CROWDED_USEC;
         ready = poll(polls, count, 0);
     }
     return ready ? ready : poll(polls, count, timeout);
@@ -374,7 +389,7 @@ wait_and_read(SnapsetRelay *relay)
                  due_to_qemu(state) != NULL, false);
     polls[POLL_LIFE] = (struct pollfd){relay->life, POLLIN, 0};
     count += snapset_helper_poll(&relay->helper, polls + count);
-    if (wait_for(polls, count, time_left(relay)) < 0)
+    if (wait_for(relay, polls, count, time_left(relay)) < 0)
         return true;
     if (polls[POLL_LIFE].revents) {
         succeed_keeper(relay);
