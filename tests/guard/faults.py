@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Kills, ends, lost descriptors, and how the guard stands alone: `faults.py CASE`, as relay.py."""
-import itertools
 import random
 import threading
 
@@ -412,8 +411,12 @@ def oom_score():
         return
     with open("trace", encoding="utf-8") as file:
         lines = [line.split(maxsplit=1) for line in file]
-    writes = {pid: after for pid in dict(lines) for (_, call), (_, after) in
-              itertools.pairwise(line for line in lines if line[0] == pid) if "oom_score_adj\", O_WRONLY" in call}
+    writes = {}
+    for pid in dict(lines):  # the write that follows the opening, which may be told in two parts
+        calls = [call for one, call in lines if one == pid]
+        opened = [i for i, call in enumerate(calls) if 'oom_score_adj", O_WRONLY' in call]
+        if opened:
+            writes[pid] = next(call for call in calls[opened[0]:] if call.startswith("write("))
     keeper, judge, *recorder = writes.values()
     assert '"-1000", 5)' in keeper and "EACCES" in keeper and '"0", 1)' in judge, writes
     assert len(recorder) <= 1, writes
