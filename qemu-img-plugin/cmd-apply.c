@@ -8,10 +8,11 @@ static gboolean
 apply(SnapsetOptions *options, SnapsetUuid *identity, GError **error)
 {
     const char *selector = options->operands[0];
+    SnapsetOverlayOptions overlays = {options->overlay_dir, options->relative_backing};
 
     if (options->machine == NULL)
-        return snapset_apply(options->set, selector, options->save_current, options->dry_run,
-                             identity, error);
+        return snapset_apply(options->set, selector, options->save_current, &overlays,
+                             options->dry_run, identity, error);
     return snapset_machine_apply(options->machine, selector, options->save_current,
                                  options->dry_run, identity, error);
 }
@@ -28,5 +29,6 @@ snapset_cmd_apply(SnapsetOptions *options, GError **error)
     if (!snapset_options_open(options, access, error) || !apply(options, &identity, error))
         return FALSE;
     snapset_print_snapshot(options, "applied", &identity);
+    snapset_print_moves(options);
     return TRUE;
 }

@@ -1,13 +1,55 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* create: a snapshot of all images. */
+#include <string.h>
+
 #include "common/core/format.h"
 #include "qemu-img-plugin/commands.h"
 #include "qemu-img-plugin/domain.h"
 #include "qemu-img-plugin/print.h"
 
 static gboolean
-create(SnapsetOptions *options, const char *tag, SnapsetUuid *identity, GError **error)
+check_options(const SnapsetOptions *options, GError **error)
 {
+    gboolean is_machine = options->link != NULL || options->qmp != NULL;
+
+    if (!options->external && (options->overlay_dir != NULL || options->overlay_format != NULL ||
+                               options->relative_backing))
+        return snapset_throw(error, SNAPSET_ERROR_USAGE,
+                             "--overlay-dir, --overlay-format and --relative-backing go with "
+                             "--external");
+    if (options->external && is_machine)
+        return snapset_throw(error, SNAPSET_ERROR_USAGE,
+                             "--external takes images by their names, not by --domain or --qmp");
+    if (options->overlay_format != NULL && strcmp(options->overlay_format, "qcow2") != 0)
+        return snapset_throw(error, SNAPSET_ERROR_USAGE,
+                             "overlays are qcow2: '%s' has no place for the record",
+                             options->overlay_format);
+    if (options->qmp != NULL && options->description != NULL)
+        return snapset_throw(error, SNAPSET_ERROR_USAGE,
+                             "while the machine runs no description can be recorded; 'describe' "
+                             "does it afterwards");
+    return TRUE;
+}
+
+static gboolean
+create_external(SnapsetOptions *options, SnapsetUuid *identity, GError **error)
+{
+    SnapsetOverlayOptions overlays = {options->overlay_dir, options->relative_backing};
+
+    return snapset_options_open(options, SNAPSET_FOR_OVERLAYS, error) &&
+           snapset_create_external(options->set, options->operands[0], options->description,
+                                   &overlays, options->dry_run, identity, error);
+}
+
+static gboolean
+create(SnapsetOptions *options, SnapsetUuid *identity, GError **error)
+{
+    const char *tag = options->operands[0];
+
+    if (options->external)
+        return create_external(options, identity, error);
+    if (!snapset_options_open(options, SNAPSET_FOR_RECORDING, error))
+        return FALSE;
     if (options->machine == NULL)
         return snapset_create(options->set, tag, options->description, options->dry_run, identity,
                               error);
@@ -17,23 +59,20 @@ create(SnapsetOptions *options, const char *tag, SnapsetUuid *identity, GError *
 gboolean
 snapset_cmd_create(SnapsetOptions *options, GError **error)
 {
-    const char *tag = options->operands[0];
     SnapsetUuid identity = snapset_uuid_nil;
 
+    if (!check_options(options, error))
+        return FALSE;
     if (options->link != NULL)
         return snapset_domain_create(options, error);
-    if (options->qmp != NULL && options->description != NULL)
-        return snapset_throw(error, SNAPSET_ERROR_USAGE,
-                             "while the machine runs no description can be recorded; 'describe' "
-                             "does it afterwards");
-    if (!snapset_options_open(options, SNAPSET_FOR_RECORDING, error) ||
-        !create(options, tag, &identity, error))
+    if (!create(options, &identity, error))
         return FALSE;
     if (options->dry_run) {
-        g_autofree char *quoted = snapset_format_quoted(tag);
+        g_autofree char *quoted = snapset_format_quoted(options->operands[0]);
         snapset_print_result(options, "created snapshot %s", quoted);
     } else {
         snapset_print_snapshot(options, "created", &identity);
     }
+    snapset_print_moves(options);
     return TRUE;
 }

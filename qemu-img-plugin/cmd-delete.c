@@ -35,5 +35,6 @@ snapset_cmd_delete(SnapsetOptions *options, GError **error)
         snapset_uuid_format_short(&one->identity, uuid);
         snapset_print_result(options, "deleted snapshot %s (%s)", tag, uuid);
     }
+    snapset_print_moves(options);
     return TRUE;
 }

@@ -84,6 +84,22 @@ add_options(GOptionContext *context, SnapsetOptions *o, Raw *raw)
         {SNAPSET_TAKES_DESCRIPTION,
          FALSE,
          {"description", 0, 0, G_OPTION_ARG_FILENAME, &o->description, "a text to keep", "TEXT"}},
+        {SNAPSET_TAKES_EXTERNAL,
+         FALSE,
+         {"external", 0, 0, G_OPTION_ARG_NONE, &o->external, "freeze the images, put overlays on",
+          NULL}},
+        {SNAPSET_TAKES_EXTERNAL,
+         FALSE,
+         {"overlay-format", 0, 0, G_OPTION_ARG_STRING, &o->overlay_format,
+          "format of the overlays: qcow2", "FMT"}},
+        {SNAPSET_TAKES_OVERLAYS,
+         FALSE,
+         {"overlay-dir", 0, 0, G_OPTION_ARG_FILENAME, &o->overlay_dir, "where overlays are made",
+          "DIR"}},
+        {SNAPSET_TAKES_OVERLAYS,
+         FALSE,
+         {"relative-backing", 0, 0, G_OPTION_ARG_NONE, &o->relative_backing,
+          "name backing files relative to overlays", NULL}},
         {SNAPSET_TAKES_SAVE_CURRENT,
          FALSE,
          {"save-current", 0, 0, G_OPTION_ARG_FILENAME, &o->save_current,
@@ -244,6 +260,8 @@ snapset_options_clear(SnapsetOptions *options)
     g_free(options->format);
     g_free(options->description);
     g_free(options->save_current);
+    g_free(options->overlay_dir);
+    g_free(options->overlay_format);
     g_free(options->domain);
     g_free(options->connect);
     g_clear_pointer(&options->objects, g_ptr_array_unref);
@@ -277,9 +295,9 @@ snapset_options_sources(const SnapsetOptions *options, GError **error)
 }
 
 static void
-show_progress(guint done, guint total, gpointer data)
+show_progress(double done, gpointer data)
 {
-    fprintf(stderr, "    (%.2f/100%%)%c", 100.0 * done / total, done == total ? '\n' : '\r');
+    fprintf(stderr, "    (%.2f/100%%)%c", 100 * done, done < 1 ? '\r' : '\n');
     fflush(stderr);
 }
 

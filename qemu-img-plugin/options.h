@@ -23,10 +23,12 @@ typedef enum {
     SNAPSET_WRITES = 1 << 7,           /* takes --dry-run, and no -U */
     SNAPSET_TAKES_GIVING_UP = 1 << 11, /* --without-missing, --keep-written */
     SNAPSET_TAKES_PROGRESS = 1 << 9,
-    SNAPSET_TAKES_ALLOW = 1 << 10,   /* follows from what is allowable */
-    SNAPSET_WANTS_DOMAIN = 1 << 12,  /* --domain, and no images */
-    SNAPSET_TAKES_MACHINE = 1 << 13, /* --qmp in place of images, --device */
-    SNAPSET_WANTS_A_WORD = 1 << 8,   /* only --allow counts: no policy speaks for a person */
+    SNAPSET_TAKES_ALLOW = 1 << 10,    /* follows from what is allowable */
+    SNAPSET_WANTS_DOMAIN = 1 << 12,   /* --domain, and no images */
+    SNAPSET_TAKES_MACHINE = 1 << 13,  /* --qmp in place of images, --device */
+    SNAPSET_TAKES_EXTERNAL = 1 << 14, /* --external, --overlay-format */
+    SNAPSET_TAKES_OVERLAYS = 1 << 15, /* --overlay-dir, --relative-backing */
+    SNAPSET_WANTS_A_WORD = 1 << 8,    /* only --allow counts: no policy speaks for a person */
 } SnapsetTakes;
 
 typedef struct SnapsetOptions SnapsetOptions;
@@ -49,7 +51,8 @@ struct SnapsetOptions {
     char *format;
     gboolean force_share, quiet, progress, image_opts, dry_run;
     gboolean all, repair, children, without_missing, keep_written;
-    char *description, *save_current;
+    gboolean external, relative_backing;
+    char *description, *save_current, *overlay_dir, *overlay_format;
     char *domain, *connect;
     char *qmp, **devices;
     SnapsetOutput output;

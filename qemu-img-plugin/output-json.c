@@ -123,8 +123,25 @@ add_members(JsonBuilder *builder, const SnapsetSet *set, const SnapsetSnapshot *
     json_builder_end_array(builder);
 }
 
+/* Which files the machine has to use now. */
 static void
-add_snapshot(JsonBuilder *builder, const SnapsetSet *set, const SnapsetSnapshot *snapshot)
+add_moves(JsonBuilder *builder, const SnapsetSet *set)
+{
+    json_builder_set_member_name(builder, "overlays");
+    json_builder_begin_array(builder);
+    for (guint i = 0; i < set->moves->len; i++) {
+        const SnapsetMove *move = set->moves->pdata[i];
+        json_builder_begin_object(builder);
+        add_string(builder, "image", move->from);
+        add_string(builder, "overlay", move->to);
+        json_builder_end_object(builder);
+    }
+    json_builder_end_array(builder);
+}
+
+static void
+add_snapshot(JsonBuilder *builder, const SnapsetSet *set, const SnapsetSnapshot *snapshot,
+             gboolean with_moves)
 {
     const SnapsetMoment *moment = snapset_snapshot_moment(snapshot);
 
@@ -145,6 +162,8 @@ add_snapshot(JsonBuilder *builder, const SnapsetSet *set, const SnapsetSnapshot 
     add_string(builder, "kind", snapset_snapshot_is_external(snapshot) ? "external" : "internal");
     add_int(builder, "members", snapshot->covers);
     add_members(builder, set, snapshot);
+    if (with_moves)
+        add_moves(builder, set);
     json_builder_end_object(builder);
 }
 
@@ -193,7 +212,7 @@ snapset_output_json(const SnapsetSet *set, GPtrArray *chosen)
     json_builder_set_member_name(builder, "snapshots");
     json_builder_begin_array(builder);
     for (guint i = 0; i < chosen->len; i++)
-        add_snapshot(builder, set, chosen->pdata[i]);
+        add_snapshot(builder, set, chosen->pdata[i], FALSE);
     json_builder_end_array(builder);
     json_builder_set_member_name(builder, "violations");
     json_builder_begin_array(builder);
@@ -209,6 +228,6 @@ snapset_output_json_snapshot(const SnapsetSet *set, const SnapsetSnapshot *snaps
 {
     g_autoptr(JsonBuilder) builder = json_builder_new();
 
-    add_snapshot(builder, set, snapshot);
+    add_snapshot(builder, set, snapshot, set->moves->len > 0);
     print(builder);
 }

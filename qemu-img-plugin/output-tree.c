@@ -33,6 +33,8 @@ snapset_output_remarks(const SnapsetSnapshot *snapshot)
         const char *text;
     } remarks[] = {
         {snapshot->is_current, "current"},
+        {snapset_snapshot_is_external(snapshot), "external"},
+        {snapset_snapshot_is_buried(snapshot), "in a backing file"},
         {snapshot->is_protected, "protected"},
         {snapshot->parent_source == SNAPSET_PARENT_INFERRED, "parent inferred"},
         {snapshot->parent_candidates != NULL, "parent ambiguous"},

@@ -62,6 +62,21 @@ snapset_print_result(const SnapsetOptions *options, const char *format, ...)
 }
 
 void
+snapset_print_moves(const SnapsetOptions *options)
+{
+    const GPtrArray *moves = options->set->moves;
+
+    if (options->quiet || options->output != SNAPSET_OUTPUT_HUMAN)
+        return;
+    for (guint i = 0; i < moves->len; i++) {
+        const SnapsetMove *move = moves->pdata[i];
+        g_autofree char *from = snapset_format_escaped(move->from);
+        g_autofree char *to = snapset_format_escaped(move->to);
+        printf("%s -> %s\n", from, to);
+    }
+}
+
+void
 snapset_print_set(const SnapsetOptions *options)
 {
     g_autoptr(GPtrArray) all = snapset_output_choose(options->set->catalog, TRUE);

@@ -19,6 +19,9 @@ void snapset_print_report(const SnapsetReport *report, gboolean done, gboolean q
 void snapset_print_result(const SnapsetOptions *options, const char *format, ...)
     G_GNUC_PRINTF(2, 3);
 
+/* "IMAGE -> FILE" of every image whose active file is another one now; none with JSON. */
+void snapset_print_moves(const SnapsetOptions *options);
+
 /* The whole set as it is after a command, as an object. */
 void snapset_print_set(const SnapsetOptions *options);
 

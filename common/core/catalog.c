@@ -51,6 +51,17 @@ snapset_snapshot_is_external(const SnapsetSnapshot *snapshot)
     return snapset_snapshot_member(snapshot, 0)->entry->is_external;
 }
 
+gboolean
+snapset_snapshot_is_buried(const SnapsetSnapshot *snapshot)
+{
+    for (guint i = 0; i < snapshot->members->len; i++) {
+        const SnapsetMember *member = snapset_snapshot_member(snapshot, i);
+        if (member->link == 0 || member->entry->is_external)
+            return FALSE;
+    }
+    return TRUE;
+}
+
 const SnapsetMember *
 snapset_snapshot_member(const SnapsetSnapshot *snapshot, guint index)
 {
@@ -65,15 +76,22 @@ compare_member_image(const void *a, const void *b)
     return (left->image > right->image) - (left->image < right->image);
 }
 
-const SnapsetEntry *
-snapset_snapshot_entry(const SnapsetSnapshot *snapshot, guint index)
+const SnapsetMember *
+snapset_snapshot_find(const SnapsetSnapshot *snapshot, guint index)
 {
     SnapsetMember key = {.image = index};
     guint at = 0;
 
     if (!g_array_binary_search(snapshot->members, &key, compare_member_image, &at))
         return NULL;
-    return snapset_snapshot_member(snapshot, at)->entry;
+    return snapset_snapshot_member(snapshot, at);
+}
+
+const SnapsetEntry *
+snapset_snapshot_entry(const SnapsetSnapshot *snapshot, guint index)
+{
+    const SnapsetMember *member = snapset_snapshot_find(snapshot, index);
+    return member != NULL ? member->entry : NULL;
 }
 
 guint64

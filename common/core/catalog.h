@@ -69,7 +69,10 @@ const SnapsetImage *snapset_catalog_image(const SnapsetCatalog *catalog, guint i
 SnapsetSnapshot *snapset_catalog_snapshot(const SnapsetCatalog *catalog, guint index);
 const SnapsetMember *snapset_snapshot_member(const SnapsetSnapshot *snapshot, guint index);
 
-/* The entry of image @index; NULL: that image lacks the snapshot. */
+/* What image @index has of it; NULL: that image lacks the snapshot. */
+const SnapsetMember *snapset_snapshot_find(const SnapsetSnapshot *snapshot, guint index);
+
+/* Its entry alone; NULL likewise. */
 const SnapsetEntry *snapset_snapshot_entry(const SnapsetSnapshot *snapshot, guint index);
 
 /* File names of the images that have, or lack, the snapshot; strings borrowed, array owned. */
@@ -84,6 +87,9 @@ guint64 snapset_snapshot_vm_state_size(const SnapsetSnapshot *snapshot);
 
 /* An overlay of each image instead of an entry? The members of one snapshot are of one kind. */
 gboolean snapset_snapshot_is_external(const SnapsetSnapshot *snapshot);
+
+/* Does it stand only inside backing files, where QEMU neither applies nor deletes it? */
+gboolean snapset_snapshot_is_buried(const SnapsetSnapshot *snapshot);
 
 /*
  * The file that holds the state of @member: the image or backing file that its entry stands in; of

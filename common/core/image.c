@@ -274,9 +274,14 @@ snapset_image_find_record(const SnapsetImage *image, const SnapsetUuid *identity
 gboolean
 snapset_image_is_frozen_as(const SnapsetImage *image, const SnapsetUuid *identity)
 {
-    const SnapsetRecord *record =
-        image->ledger != NULL ? snapset_ledger_find(image->ledger, identity) : NULL;
-    return image->sealed && record != NULL && (record->flags & SNAPSET_RECORD_FROZEN) != 0;
+    for (guint i = 0; image->sealed && image->ledger != NULL && i < image->ledger->records->len;
+         i++) {
+        const SnapsetRecord *record = image->ledger->records->pdata[i];
+        if ((record->flags & SNAPSET_RECORD_FROZEN) &&
+            (identity == NULL || snapset_uuid_equal(&record->identity, identity)))
+            return TRUE;
+    }
+    return FALSE;
 }
 
 guint

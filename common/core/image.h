@@ -116,7 +116,10 @@ const SnapsetEntry *snapset_image_find_tag_in_chain(const SnapsetImage *image, c
 const SnapsetRecord *snapset_image_find_record(const SnapsetImage *image,
                                                const SnapsetUuid *identity);
 
-/* Is the image sealed, and its own content the snapshot @identity (FORMAT.md, "frozen")? */
+/*
+ * Is the image sealed, and its own content the snapshot @identity (NULL: any) (FORMAT.md,
+ * "frozen")?
+ */
 gboolean snapset_image_is_frozen_as(const SnapsetImage *image, const SnapsetUuid *identity);
 
 /* GHashFunc and GEqualFunc over SnapsetImage *: is it the same file? Of local images only. */

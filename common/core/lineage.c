@@ -132,6 +132,22 @@ snapset_lineage_agree(const SnapsetCatalog *catalog, guint a, guint b)
     return at != NULL && at == g_array_index(catalog->currents, SnapsetSnapshot *, b);
 }
 
+/*
+ * An overlay without entries of its own can have come from nothing but what it stands on, whoever
+ * wrote to it.
+ */
+static gboolean
+must_stand_at(const SnapsetImage *image, const SnapsetUuid *current)
+{
+    gboolean found = FALSE;
+
+    for (guint i = 0; image->externals != NULL && i < image->externals->len; i++) {
+        const SnapsetEntry *entry = &g_array_index(image->externals, SnapsetEntry, i);
+        found |= snapset_uuid_equal(&entry->identity, current);
+    }
+    return found && image->entries->len == 0;
+}
+
 SnapsetUuid
 snapset_lineage_next_parent(const SnapsetCatalog *catalog, guint index, gboolean *ret_inferred)
 {
@@ -142,7 +158,8 @@ snapset_lineage_next_parent(const SnapsetCatalog *catalog, guint index, gboolean
         image = snapset_catalog_image(catalog, i);
         current = snapset_image_current(image);
     }
-    *ret_inferred = !snapset_uuid_is_nil(&current) && !image->sealed;
+    *ret_inferred =
+        !snapset_uuid_is_nil(&current) && !image->sealed && !must_stand_at(image, &current);
     return current;
 }
 
@@ -175,6 +192,16 @@ snapset_lineage_descendants(const SnapsetCatalog *catalog, const SnapsetSnapshot
 }
 
 /* ---- changes to a ledger ---- */
+
+SnapsetLedger *
+snapset_lineage_ledger(const SnapsetImage *image)
+{
+    SnapsetLedger *ledger =
+        image->ledger != NULL ? snapset_ledger_copy(image->ledger) : snapset_ledger_new();
+    if (!image->sealed)
+        snapset_lineage_thaw(ledger);
+    return ledger;
+}
 
 SnapsetRecord *
 snapset_lineage_record(SnapsetLedger *ledger, const SnapsetEntry *entry)
@@ -223,22 +250,40 @@ snapset_lineage_repoint(SnapsetLedger *ledger, const SnapsetUuid *from, const Sn
     }
 }
 
+/* Children of @gone, and current, move to its parent. */
+static void
+climb_over(SnapsetLedger *ledger, const SnapsetUuid *gone, const SnapsetUuid *parent,
+           gboolean is_unknown)
+{
+    for (guint i = 0; is_unknown && i < ledger->records->len; i++) {
+        SnapsetRecord *child = ledger->records->pdata[i];
+        if (snapset_uuid_equal(&child->parent, gone))
+            child->flags |= SNAPSET_RECORD_PARENT_INFERRED; /* and no root */
+    }
+    snapset_lineage_repoint(ledger, gone, parent);
+}
+
+void
+snapset_lineage_forget(SnapsetLedger *ledger, const SnapsetRecord *gone)
+{
+    SnapsetRecord *record = snapset_ledger_find(ledger, &gone->identity);
+
+    climb_over(ledger, &gone->identity, &gone->parent, snapset_record_parent_is_unknown(gone));
+    if (record != NULL)
+        g_ptr_array_remove(ledger->records, record);
+}
+
 void
 snapset_lineage_remove(SnapsetLedger *ledger, const SnapsetUuid *identity)
 {
-    SnapsetRecord *record = snapset_ledger_find(ledger, identity);
-    SnapsetUuid gone = *identity; /* may point into the record that is freed below */
-    SnapsetUuid parent = record != NULL ? record->parent : snapset_uuid_nil;
-    gboolean is_unknown = record == NULL || snapset_record_parent_is_unknown(record);
+    const SnapsetRecord *record = snapset_ledger_find(ledger, identity);
 
-    for (guint i = 0; is_unknown && i < ledger->records->len; i++) {
-        SnapsetRecord *child = ledger->records->pdata[i];
-        if (snapset_uuid_equal(&child->parent, &gone))
-            child->flags |= SNAPSET_RECORD_PARENT_INFERRED; /* and no root */
+    if (record == NULL) {
+        climb_over(ledger, identity, &snapset_uuid_nil, TRUE);
+        return;
     }
-    snapset_lineage_repoint(ledger, &gone, &parent);
-    if (record != NULL)
-        g_ptr_array_remove(ledger->records, record);
+    g_autoptr(SnapsetRecord) gone = snapset_record_copy(record);
+    snapset_lineage_forget(ledger, gone);
 }
 
 static SnapsetRecord *
@@ -334,6 +379,38 @@ snapset_lineage_thaw(SnapsetLedger *ledger)
         if (record->flags & SNAPSET_RECORD_FROZEN)
             snapset_lineage_remove(ledger, &record->identity);
     }
+}
+
+/* Take over what @ledger says, but for what it says of its image's backing file. */
+static void
+take_over(SnapsetLedger *merged, const SnapsetLedger *ledger, gboolean is_uppermost)
+{
+    for (guint i = 0; i < ledger->records->len; i++) {
+        const SnapsetRecord *record = ledger->records->pdata[i];
+        gboolean is_frozen = (record->flags & SNAPSET_RECORD_FROZEN) != 0;
+        if ((record->flags & SNAPSET_RECORD_EXTERNAL) && !(is_frozen && is_uppermost))
+            continue;
+        if (snapset_ledger_find(merged, &record->identity) == NULL)
+            g_ptr_array_add(merged->records, snapset_record_copy(record));
+    }
+    merged->current = ledger->current;
+}
+
+SnapsetLedger *
+snapset_lineage_merge(const SnapsetLedger *base, GPtrArray *above)
+{
+    SnapsetLedger *merged = snapset_ledger_copy(base);
+
+    for (guint i = merged->records->len; i-- > 0;) {
+        const SnapsetRecord *record = merged->records->pdata[i];
+        if (record->flags & SNAPSET_RECORD_FROZEN)
+            g_ptr_array_remove_index(merged->records, i);
+    }
+    for (guint i = 0; i < above->len; i++) {
+        if (above->pdata[i] != NULL)
+            take_over(merged, above->pdata[i], i + 1 == above->len);
+    }
+    return merged;
 }
 
 void

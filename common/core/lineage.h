@@ -22,7 +22,8 @@ gboolean snapset_lineage_agree(const SnapsetCatalog *catalog, guint a, guint b);
  * What a new entry of image @index has as its parent: the image's current, or where it records
  * none that of the first image that does; nil: none does.
  *
- * *ret_inferred tells that nothing proves the image still stands there (its seal is broken).
+ * *ret_inferred tells that nothing proves the image still stands there: its seal is broken, and it
+ * is no overlay on just that snapshot, without entries of its own.
  */
 SnapsetUuid snapset_lineage_next_parent(const SnapsetCatalog *catalog, guint index,
                                         gboolean *ret_inferred);
@@ -32,6 +33,12 @@ GPtrArray *snapset_lineage_descendants(const SnapsetCatalog *catalog,
                                        const SnapsetSnapshot *ancestor);
 
 /* ---- changes to a ledger; the caller works on a copy ---- */
+
+/*
+ * Such a copy of @image's ledger, or an empty one. What says that the image is frozen is not in it
+ * unless its seal proves that nobody has written to it.
+ */
+SnapsetLedger *snapset_lineage_ledger(const SnapsetImage *image);
 
 /* The record of @entry, made with its derived identity if there is none; borrowed. */
 SnapsetRecord *snapset_lineage_record(SnapsetLedger *ledger, const SnapsetEntry *entry);
@@ -51,6 +58,9 @@ void snapset_lineage_take_parent(SnapsetRecord *record, const SnapsetUuid *paren
 
 /* Take @identity out: its children move to its parent, and so does current. */
 void snapset_lineage_remove(SnapsetLedger *ledger, const SnapsetUuid *identity);
+
+/* The same for a snapshot that @gone records, in whatever ledger that stands. */
+void snapset_lineage_forget(SnapsetLedger *ledger, const SnapsetRecord *gone);
 
 /* Every parent and the current that name @from shall name @to. */
 void snapset_lineage_repoint(SnapsetLedger *ledger, const SnapsetUuid *from, const SnapsetUuid *to);
@@ -86,6 +96,13 @@ gboolean snapset_lineage_stand_on(SnapsetLedger *ledger, const SnapsetImage *bas
 
 /* The image's content may have changed: take out what says that it is a snapshot, frozen. */
 void snapset_lineage_thaw(SnapsetLedger *ledger);
+
+/*
+ * The ledger of a backing file that the data of the overlays above it went into, whose ledgers are
+ * @above (the lowest first; NULL: it has none). What the file says of its own backing file and of
+ * its entries stays; for its content the uppermost overlay speaks.
+ */
+SnapsetLedger *snapset_lineage_merge(const SnapsetLedger *base, GPtrArray *above);
 
 /*
  * Take out the records of @image's own ledger whose entries are gone from it, re-pointing over

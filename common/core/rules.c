@@ -256,80 +256,6 @@ check_reachable(const SnapsetCatalog *catalog, const SnapsetSnapshot *snapshot, 
     }
 }
 
-/* ---- backing chains ---- */
-
-/* What ends @image's chain too early; NULL: nothing. */
-static const char *
-chain_fault(const SnapsetImage *image)
-{
-    switch (image->chain_end) {
-    case SNAPSET_CHAIN_WHOLE:
-    case SNAPSET_CHAIN_REMOTE:
-        return NULL;
-    case SNAPSET_CHAIN_MISSING:
-        return "is missing";
-    case SNAPSET_CHAIN_UNREADABLE:
-        return "cannot be read";
-    case SNAPSET_CHAIN_LOOP:
-        return "stands in the chain twice";
-    case SNAPSET_CHAIN_TOO_LONG:
-        return "comes after too many others";
-    }
-    return NULL;
-}
-
-/* Is @base not any more what @overlay's record says that it was? */
-static gboolean
-has_changed(const SnapsetImage *overlay, const SnapsetImage *base)
-{
-    for (guint i = 0; overlay->externals != NULL && i < overlay->externals->len; i++) {
-        const SnapsetEntry *entry = &g_array_index(overlay->externals, SnapsetEntry, i);
-        if (entry->record->flags & SNAPSET_RECORD_BASE_SEALED &&
-            !snapset_image_is_frozen_as(base, &entry->identity))
-            return TRUE;
-    }
-    return FALSE;
-}
-
-static void
-check_chain(const SnapsetImage *image, SnapsetReport *report)
-{
-    guint links = snapset_image_link_count(image);
-    g_autofree char *name = snapset_format_escaped(image->filename);
-    const char *fault = chain_fault(image);
-
-    if (fault != NULL) {
-        const char *end = snapset_image_link(image, links - 1)->filename;
-        g_autofree char *above = snapset_format_escaped(end);
-        g_autofree char *below = snapset_format_escaped(image->chain_end_name);
-        snapset_report_add_image(report, SNAPSET_RULE_CHAIN_BROKEN, NULL, image->filename,
-                                 g_strdup("put the backing file back, or name the right one with "
-                                          "qemu-img rebase -u"),
-                                 "%s: %s, the backing file of %s, %s", name, below, above, fault);
-    }
-    for (guint i = 0; i + 1 < links; i++) {
-        const SnapsetImage *overlay = snapset_image_link(image, i);
-        const SnapsetImage *base = snapset_image_link(image, i + 1);
-        if (!has_changed(overlay, base))
-            continue;
-        g_autofree char *above = snapset_format_escaped(overlay->filename);
-        g_autofree char *below = snapset_format_escaped(base->filename);
-        snapset_report_add_image(
-            report, SNAPSET_RULE_CHAIN_BROKEN, NULL, image->filename,
-            g_strdup("what was written to a backing file shows through in its overlay; restore "
-                     "the backing file from a backup"),
-            "%s: %s was opened for writing, or replaced, since its overlay %s was made", name,
-            below, above);
-    }
-}
-
-void
-snapset_rules_chain(const SnapsetCatalog *catalog, SnapsetReport *report)
-{
-    for (guint i = 0; i < catalog->images->len; i++)
-        check_chain(snapset_catalog_image(catalog, i), report);
-}
-
 /* ---- the set as a whole ---- */
 
 void
@@ -441,6 +367,18 @@ check_ledger(const SnapsetImage *image, SnapsetReport *report)
                                  "the record in %s has a layout this version does not know", name);
 }
 
+/* What no command reaches is in nobody's way, nor are those that it shares its tag with. */
+static gboolean
+is_out_of_reach(const SnapsetCatalog *catalog, const SnapsetSnapshot *snapshot)
+{
+    const GPtrArray *rivals = g_hash_table_lookup(catalog->colliding, snapshot->tag);
+    gboolean buried = snapset_snapshot_is_buried(snapshot);
+
+    for (guint i = 0; snapshot->standing == SNAPSET_COLLIDING && i < rivals->len; i++)
+        buried &= snapset_snapshot_is_buried(rivals->pdata[i]);
+    return buried;
+}
+
 void
 snapset_rules_check(const SnapsetCatalog *catalog, SnapsetReport *report)
 {
@@ -452,6 +390,8 @@ snapset_rules_check(const SnapsetCatalog *catalog, SnapsetReport *report)
     }
     for (guint i = 0; i < catalog->snapshots->len; i++) {
         const SnapsetSnapshot *snapshot = snapset_catalog_snapshot(catalog, i);
+        if (is_out_of_reach(catalog, snapshot))
+            continue;
         if (snapshot->standing == SNAPSET_COLLIDING) {
             if (g_hash_table_add(collided, (gpointer)snapshot->tag))
                 snapset_rules_collision(catalog, snapshot->tag, report);
@@ -495,6 +435,8 @@ static void
 check_start(const SnapsetCatalog *catalog, const SnapsetSnapshot *snapshot, GHashTable *collided,
             SnapsetReport *report)
 {
+    if (is_out_of_reach(catalog, snapshot))
+        return;
     SnapsetVerdict unproven = soften(report, SNAPSET_RULE_IDENTITY_UNPROVEN);
     check_unproven(catalog, snapshot, report);
     report->verdicts.of[SNAPSET_RULE_IDENTITY_UNPROVEN] = unproven;
@@ -562,6 +504,7 @@ snapset_rules_apply(const SnapsetCatalog *catalog, const SnapsetSnapshot *snapsh
 {
     snapset_rules_whole(catalog, snapshot, SNAPSET_TO_APPLY, report);
     check_load(catalog, snapshot, report);
+    snapset_rules_chain_of(catalog, snapshot, report);
 }
 
 void

@@ -62,8 +62,26 @@ void snapset_rules_tag(const SnapsetCatalog *catalog, const char *tag, SnapsetRe
 /* Does some image have @tag already: tag-exists. */
 void snapset_rules_exists(const SnapsetCatalog *catalog, const char *tag, SnapsetReport *report);
 
-/* chain-broken: is each backing file there, and what it was when its overlay was made? */
+/* ---- backing chains (rules-chain.c) ---- */
+
+/* Is @base, as far as records prove it, no longer what it was when @overlay was made on it? */
+gboolean snapset_chain_has_changed(const SnapsetImage *overlay, const SnapsetImage *base);
+
+/*
+ * chain-broken: is each backing file there, and what it was when its overlay was made? And is none
+ * of the images itself such a backing file, which a machine must not write to?
+ */
 void snapset_rules_chain(const SnapsetCatalog *catalog, SnapsetReport *report);
+
+/* The same of the backing files alone. */
+void snapset_rules_links(const SnapsetCatalog *catalog, SnapsetReport *report);
+
+/*
+ * The same of what applying @snapshot depends on: of an external one the chains from its overlays
+ * down; of an internal one that no overlay stands on the images it is applied to.
+ */
+void snapset_rules_chain_of(const SnapsetCatalog *catalog, const SnapsetSnapshot *snapshot,
+                            SnapsetReport *report);
 
 /* The identity-collision of all snapshots that share @tag. */
 void snapset_rules_collision(const SnapsetCatalog *catalog, const char *tag, SnapsetReport *report);

@@ -279,9 +279,10 @@ check_and_seal(Draft *draft, gboolean seal, GError **error)
         g_prefix_error(error, "the planned header makes no sense: ");
         return h != NULL && snapset_throw(error, SNAPSET_ERROR_FAILED, "the record is not in it");
     }
-    if (!seal || (h->autoclear & QCOW2_AUTOCLEAR_SEAL) ||
-        !snapset_qcow2_header_is_canonical(bytes, h))
+    draft->plan->seals = (h->autoclear & QCOW2_AUTOCLEAR_SEAL) != 0;
+    if (!seal || draft->plan->seals || !snapset_qcow2_header_is_canonical(bytes, h))
         return TRUE;
+    draft->plan->seals = TRUE;
     snapset_store_be64(features, h->autoclear | QCOW2_AUTOCLEAR_SEAL);
     return add_write(draft, QCOW2_AT_AUTOCLEAR, features, sizeof features, error);
 }

@@ -23,6 +23,7 @@ typedef struct {
 
 typedef struct {
     GPtrArray *writes; /* of SnapsetStampWrite * */
+    gboolean seals;    /* after them the image is sealed */
 } SnapsetStampPlan;
 
 void snapset_stamp_plan_free(SnapsetStampPlan *plan);

@@ -6,9 +6,6 @@
 
 const SnapsetUuid snapset_uuid_nil;
 
-/* How many bytes of a version 7 UUID are its time. */
-#define TIME_BYTES 6
-
 gboolean
 snapset_uuid_is_nil(const SnapsetUuid *uuid)
 {
@@ -24,7 +21,7 @@ snapset_uuid_equal(const SnapsetUuid *a, const SnapsetUuid *b)
 guint
 snapset_uuid_hash(gconstpointer uuid)
 {
-    /* Digest or random bytes: any four of them are a good hash. */
+    /* Digest, random or low time bytes: the first four are a good hash. */
     return snapset_load_be32(((const SnapsetUuid *)uuid)->bytes);
 }
 
@@ -56,25 +53,38 @@ snapset_uuid_from_random(const guint8 random[SNAPSET_UUID_SIZE])
     return with_version(random, 4);
 }
 
+/* RFC 9562, section 5.1: 100 ns since 15 October 1582, its low 32 bits first. */
+#define TICKS_PER_MS 10000
+#define TICKS_AT_1970 G_GUINT64_CONSTANT(0x01b21dd213814000)
+#define TICKS_MASK G_GUINT64_CONSTANT(0x0fffffffffffffff)
+#define NODE_AT 10
+#define NODE_IS_RANDOM 0x01 /* section 6.10: the multicast bit of the node */
+
 SnapsetUuid
 snapset_uuid_from_time(guint64 milliseconds, const guint8 random[SNAPSET_UUID_SIZE])
 {
-    SnapsetUuid uuid = with_version(random, 7);
-    for (guint i = 0; i < TIME_BYTES; i++)
-        uuid.bytes[i] = (guint8)(milliseconds >> (8 * (TIME_BYTES - 1 - i)));
-    return uuid;
+    guint8 bytes[SNAPSET_UUID_SIZE];
+    guint64 within = snapset_load_be16(random) % TICKS_PER_MS;
+    guint64 ticks = (milliseconds * TICKS_PER_MS + within + TICKS_AT_1970) & TICKS_MASK;
+
+    memcpy(bytes, random, sizeof bytes);
+    snapset_store_be32(bytes, (guint32)ticks);
+    snapset_store_be16(bytes + 4, (guint16)(ticks >> 32));
+    snapset_store_be16(bytes + 6, (guint16)(ticks >> 48));
+    bytes[NODE_AT] |= NODE_IS_RANDOM;
+    return with_version(bytes, 1);
 }
 
 guint64
 snapset_uuid_time(const SnapsetUuid *uuid)
 {
-    guint64 milliseconds = 0;
+    guint64 high = snapset_load_be16(uuid->bytes + 6);
+    guint64 middle = snapset_load_be16(uuid->bytes + 4);
+    guint64 ticks = (high & 0x0fff) << 48 | middle << 32 | snapset_load_be32(uuid->bytes);
 
-    if (uuid->bytes[6] >> 4 != 7)
+    if (high >> 12 != 1 || ticks < TICKS_AT_1970)
         return 0;
-    for (guint i = 0; i < TIME_BYTES; i++)
-        milliseconds = milliseconds << 8 | uuid->bytes[i];
-    return milliseconds;
+    return (ticks - TICKS_AT_1970) / TICKS_PER_MS;
 }
 
 static gboolean

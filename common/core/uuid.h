@@ -35,12 +35,12 @@ SnapsetUuid snapset_uuid_from_digest(const guint8 digest[SNAPSET_UUID_SIZE]);
 SnapsetUuid snapset_uuid_from_random(const guint8 random[SNAPSET_UUID_SIZE]);
 
 /*
- * A version 7 UUID (section 5.7): @milliseconds since 1970 in its first 48 bits, the rest out of
- * @random.
+ * A version 1 UUID (section 5.1) of the time @milliseconds since 1970, with a random node. Its
+ * first digits are the low ones of the time, so they tell snapshots apart that follow each other.
  */
 SnapsetUuid snapset_uuid_from_time(guint64 milliseconds, const guint8 random[SNAPSET_UUID_SIZE]);
 
-/* The milliseconds since 1970 in a version 7 UUID; 0: it is of another version. */
+/* The milliseconds since 1970 in a version 1 UUID; 0: it is of another version. */
 guint64 snapset_uuid_time(const SnapsetUuid *uuid);
 
 /* Write the 36 lower-case characters and a zero. */

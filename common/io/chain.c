@@ -20,9 +20,12 @@ json_text(JsonObject *object, const char *key)
     return node != NULL && JSON_NODE_HOLDS_VALUE(node) ? json_node_get_string(node) : NULL;
 }
 
-/* The file of {"driver": FORMAT, "file": {"filename": FILE}}, nested or with dotted keys. */
+/*
+ * The file of {"driver": FORMAT, "file": {"filename": FILE}}, nested or with dotted keys;
+ * *ret_format is FORMAT if that is told.
+ */
 static char *
-json_file(const char *text)
+json_file(const char *text, char **ret_format)
 {
     g_autoptr(JsonNode) root = json_from_string(text, NULL);
     JsonObject *object =
@@ -33,25 +36,29 @@ json_file(const char *text)
         return NULL;
     const char *driver = json_text(object, "file.driver");
     const char *name = json_text(object, "file.filename");
+    const char *format = json_text(object, "driver");
     if (file != NULL && JSON_NODE_HOLDS_OBJECT(file)) {
         driver = json_text(json_node_get_object(file), "driver");
         name = json_text(json_node_get_object(file), "filename");
     } else if (name == NULL) {
-        driver = json_text(object, "driver");
+        driver = format;
+        format = NULL;
         name = json_text(object, "filename");
     }
     if (driver != NULL && strcmp(driver, "file") != 0 && strcmp(driver, "host_device") != 0)
         return NULL;
+    *ret_format = g_strdup(format);
     return g_strdup(name);
 }
 
-char *
-snapset_chain_resolve(const char *path, const char *backing)
+/* As snapset_chain_resolve(); *ret_format is the format if the name itself tells it. */
+static char *
+resolve(const char *path, const char *backing, char **ret_format)
 {
     g_autofree char *name = NULL;
 
     if (g_str_has_prefix(backing, JSON_PREFIX)) {
-        name = json_file(backing + strlen(JSON_PREFIX));
+        name = json_file(backing + strlen(JSON_PREFIX), ret_format);
     } else {
         g_autoptr(SnapsetSource) source = snapset_source_new(backing, NULL, FALSE, NULL);
         name = source != NULL ? g_strdup(source->path) : NULL;
@@ -59,7 +66,14 @@ snapset_chain_resolve(const char *path, const char *backing)
     if (name == NULL || g_path_is_absolute(name))
         return g_steal_pointer(&name);
     g_autofree char *folder = g_path_get_dirname(path);
-    return g_build_filename(folder, name, NULL);
+    return strcmp(folder, ".") == 0 ? g_steal_pointer(&name) : g_build_filename(folder, name, NULL);
+}
+
+char *
+snapset_chain_resolve(const char *path, const char *backing)
+{
+    g_autofree char *format = NULL;
+    return resolve(path, backing, &format);
 }
 
 /* A link that is not qcow2, or must not be taken for it: only its size is known. */
@@ -70,6 +84,10 @@ read_other(int fd, const char *path, const char *format, GError **error)
 
     if (!snapset_file_status(fd, &status, error))
         return NULL;
+    if (!status.is_regular && !status.is_block) {
+        snapset_throw(error, SNAPSET_ERROR_FAILED, "it is neither a file nor a block device");
+        return NULL;
+    }
     SnapsetImage *image = snapset_image_new(path, format != NULL ? format : "raw");
     image->is_local = TRUE;
     image->device = status.device;
@@ -110,13 +128,15 @@ end_chain(SnapsetImage *image, SnapsetChainEnd end, const char *name)
 static SnapsetImage *
 read_next(SnapsetImage *image, GHashTable *seen, const SnapsetImage *above, const char *path)
 {
-    g_autofree char *next = snapset_chain_resolve(path, above->backing_filename);
+    g_autofree char *format = NULL;
+    g_autofree char *next = resolve(path, above->backing_filename, &format);
 
     if (next == NULL) {
         end_chain(image, SNAPSET_CHAIN_REMOTE, above->backing_filename);
         return NULL;
     }
-    g_autoptr(SnapsetImage) link = snapset_chain_read_link(next, above->backing_format, NULL);
+    g_autoptr(SnapsetImage) link =
+        snapset_chain_read_link(next, format != NULL ? format : above->backing_format, NULL);
     if (link == NULL)
         end_chain(image, access(next, F_OK) == 0 ? SNAPSET_CHAIN_UNREADABLE : SNAPSET_CHAIN_MISSING,
                   next);
@@ -145,4 +165,73 @@ snapset_chain_read(SnapsetImage *image, const char *path)
         if (above != NULL)
             g_ptr_array_add(image->backing, above);
     }
+}
+
+/* ---- which files stand on which ---- */
+
+gboolean
+snapset_chain_find(const SnapsetImage *overlay, const char *path, SnapsetFileStatus *ret_status)
+{
+    g_autofree char *name = overlay->backing_filename != NULL
+                                ? snapset_chain_resolve(path, overlay->backing_filename)
+                                : NULL;
+    g_auto(SnapsetFd) fd =
+        name != NULL ? open(name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC) : -1;
+
+    return fd >= 0 && snapset_file_status(fd, ret_status, NULL);
+}
+
+static gboolean
+is_file(const SnapsetImage *image, const SnapsetFileStatus *status)
+{
+    return image->device == status->device && image->inode == status->inode;
+}
+
+gboolean
+snapset_chain_leads_to(const SnapsetImage *overlay, const char *path, const SnapsetImage *base)
+{
+    SnapsetFileStatus status;
+    return snapset_chain_find(overlay, path, &status) && is_file(base, &status);
+}
+
+static gboolean
+is_among(GPtrArray *images, const SnapsetFileStatus *status)
+{
+    for (guint i = 0; i < images->len; i++) {
+        if (is_file(images->pdata[i], status))
+            return TRUE;
+    }
+    return FALSE;
+}
+
+/* Is the file @path a qcow2 image that stands on one of @bases, and none that is @known? */
+static gboolean
+stands_on(const char *path, GPtrArray *bases, GPtrArray *known)
+{
+    g_auto(SnapsetFd) fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    SnapsetFileStatus status;
+
+    if (fd < 0 || !snapset_file_status(fd, &status, NULL) || !status.is_regular ||
+        is_among(known, &status))
+        return FALSE;
+    g_autoptr(SnapsetImage) image =
+        snapset_image_read_fd(fd, path, SNAPSET_READ_NEWEST, NULL, NULL);
+    return image != NULL && snapset_chain_find(image, path, &status) && is_among(bases, &status);
+}
+
+GPtrArray *
+snapset_chain_overlays(GPtrArray *folders, GPtrArray *bases, GPtrArray *known)
+{
+    GPtrArray *found = g_ptr_array_new_with_free_func(g_free);
+
+    for (guint i = 0; i < folders->len; i++) {
+        g_autoptr(GDir) dir = g_dir_open(folders->pdata[i], 0, NULL);
+        const char *name;
+        while (dir != NULL && (name = g_dir_read_name(dir)) != NULL) {
+            g_autofree char *path = g_build_filename(folders->pdata[i], name, NULL);
+            if (stands_on(path, bases, known))
+                g_ptr_array_add(found, g_steal_pointer(&path));
+        }
+    }
+    return found;
 }

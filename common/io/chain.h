@@ -7,6 +7,7 @@
 #pragma once
 
 #include "common/core/image.h"
+#include "common/io/file.h"
 
 /*
  * Read what is below @image, which was found at @path, into its `backing`; how far that goes and
@@ -26,3 +27,23 @@ SnapsetImage *snapset_chain_read_link(const char *path, const char *format, GErr
  * local file. Caller frees.
  */
 char *snapset_chain_resolve(const char *path, const char *backing);
+
+/*
+ * Which file @overlay, opened at @path, stands on. FALSE when it stands on none, or on none that
+ * is there.
+ */
+gboolean snapset_chain_find(const SnapsetImage *overlay, const char *path,
+                            SnapsetFileStatus *ret_status);
+
+/*
+ * Is it the one that was read as @base? By another name of the overlay, in another folder, a
+ * relative name may lead elsewhere.
+ */
+gboolean snapset_chain_leads_to(const SnapsetImage *overlay, const char *path,
+                                const SnapsetImage *base);
+
+/*
+ * The qcow2 files in @folders (of char *) that stand on one of @bases (of SnapsetImage *, as they
+ * were read), but for those that are among @known (likewise). Array of char *; caller unrefs.
+ */
+GPtrArray *snapset_chain_overlays(GPtrArray *folders, GPtrArray *bases, GPtrArray *known);

@@ -139,6 +139,24 @@ reap(SnapsetChild *child)
         continue;
 }
 
+/* How far a child that runs has come, from 0 to below 1. */
+static double
+progress_of(const SnapsetChild *child)
+{
+    const char *last = child->shows_progress ? strrchr(child->output->str, '(') : NULL;
+    return last != NULL ? CLAMP(g_ascii_strtod(last + 1, NULL) / 100, 0, 0.9999) : 0;
+}
+
+static double
+sum_up(GPtrArray *running, guint done, guint total)
+{
+    double sum = done;
+
+    for (guint i = 0; i < running->len; i++)
+        sum += progress_of(running->pdata[i]);
+    return sum / total;
+}
+
 void
 snapset_children_run(GPtrArray *children, int inherited, SnapsetProgress progress, gpointer data)
 {
@@ -147,6 +165,7 @@ snapset_children_run(GPtrArray *children, int inherited, SnapsetProgress progres
     guint at_once = 2 * g_get_num_processors();
     guint next = 0;
     guint done = 0;
+    double shown = 0;
 
     /* A dispatcher that stands in for the real qemu-img must not judge what we already judged. */
     environment = g_environ_setenv(environment, "SNAPSHOT_SET_INSIDE", "1", TRUE);
@@ -168,9 +187,11 @@ snapset_children_run(GPtrArray *children, int inherited, SnapsetProgress progres
             reap(child);
             g_ptr_array_remove_index_fast(running, i);
             done++;
-            if (progress != NULL)
-                progress(done, children->len, data);
         }
+        double now = progress != NULL ? sum_up(running, done, children->len) : shown;
+        if (now > shown)
+            progress(now, data);
+        shown = MAX(now, shown);
     }
 }
 

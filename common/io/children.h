@@ -17,10 +17,11 @@ typedef struct {
     char **argv;      /* argv[0] is the program's path; it sees "qemu-img" if @shown_name says so */
     char *shown_name; /* what it gets as its own argv[0]; NULL: the path */
     char *input;      /* what it reads on standard input; NULL: nothing */
-    GString *output;  /* its standard output */
-    GString *errors;  /* its standard error */
-    int wait_status;  /* as waitpid() gives it */
-    GError *failure;  /* it could not be run at all; NULL: it ran */
+    gboolean shows_progress; /* it prints "(12.34/100%)" as it goes on, and nothing else */
+    GString *output;         /* its standard output */
+    GString *errors;         /* its standard error */
+    int wait_status;         /* as waitpid() gives it */
+    GError *failure;         /* it could not be run at all; NULL: it ran */
     GPid pid;
     int pipes[3]; /* open ends while it runs; -1: closed */
     gsize input_done;
@@ -31,8 +32,8 @@ SnapsetChild *snapset_child_new(char **argv, const char *shown_name, const char 
 void snapset_child_free(SnapsetChild *child);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SnapsetChild, snapset_child_free)
 
-/* Called in between, whenever a child has ended: @done of @total have. */
-typedef void (*SnapsetProgress)(guint done, guint total, gpointer data);
+/* Called in between: how much of all is done, from 0 to 1, which comes last and once. */
+typedef void (*SnapsetProgress)(double done, gpointer data);
 
 /*
  * Run all, a few at a time, and return when the last has ended. @inherited is a descriptor that

@@ -3,6 +3,8 @@
 #include "common/io/file.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -80,6 +82,69 @@ snapset_pwrite_synced(int fd, GBytes *bytes, guint64 offset, GError **error)
         return snapset_throw_errno(error, errno, "cannot write to disk");
     return TRUE;
 }
+
+/* ---- names in folders ---- */
+
+SnapsetFd
+snapset_file_make(const char *path, guint owner, guint group, GError **error)
+{
+    g_auto(SnapsetFd) fd =
+        open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, S_IRUSR | S_IWUSR);
+
+    if (fd < 0) {
+        snapset_throw_errno(error, errno, "cannot make '%s'", path);
+        return -1;
+    }
+    if (geteuid() == 0 && fchown(fd, owner, group) < 0) {
+        snapset_throw_errno(error, errno, "cannot give '%s' to its owner", path);
+        unlink(path);
+        return -1;
+    }
+    return snapset_steal_fd(&fd);
+}
+
+static gboolean
+sync_folder_of(const char *path, GError **error)
+{
+    g_autofree char *folder = g_path_get_dirname(path);
+    g_auto(SnapsetFd) fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0 || fsync(fd) < 0)
+        return snapset_throw_errno(error, errno, "cannot write folder '%s' to disk", folder);
+    return TRUE;
+}
+
+gboolean
+snapset_file_publish(const char *temporary, const char *path, GError **error)
+{
+    gboolean done = renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_NOREPLACE) == 0;
+
+    /* Not every file system can; network ones have links instead. */
+    if (!done && (errno == EINVAL || errno == ENOSYS))
+        done = link(temporary, path) == 0 && unlink(temporary) == 0;
+    if (!done)
+        return snapset_throw_errno(error, errno, "cannot make '%s'", path);
+    return sync_folder_of(path, error);
+}
+
+gboolean
+snapset_file_is(const char *path, guint64 inode, gboolean *ret_is_there)
+{
+    struct stat st;
+
+    *ret_is_there = lstat(path, &st) == 0;
+    return *ret_is_there && S_ISREG(st.st_mode) && st.st_ino == inode;
+}
+
+gboolean
+snapset_file_remove(const char *path, GError **error)
+{
+    if (unlink(path) == 0)
+        return sync_folder_of(path, error);
+    return errno == ENOENT || snapset_throw_errno(error, errno, "cannot remove '%s'", path);
+}
+
+/* ---- our state ---- */
 
 char *
 snapset_state_dir(gboolean create, GError **error)

@@ -49,6 +49,24 @@ gboolean snapset_pread(int fd, void *buffer, gsize size, guint64 offset, gsize *
 gboolean snapset_pwrite_synced(int fd, GBytes *bytes, guint64 offset, GError **error);
 
 /*
+ * Make the new, empty file @path, which none may be there yet, for nobody but its owner to read:
+ * as root that is @owner and @group. Open for reading and writing when returned; -1 on failure.
+ */
+SnapsetFd snapset_file_make(const char *path, guint owner, guint group, GError **error);
+
+/* Give the file @temporary its name @path, which nothing may have yet. On disk when TRUE. */
+gboolean snapset_file_publish(const char *temporary, const char *path, GError **error);
+
+/*
+ * Is @path the regular file of that inode? Device numbers need not survive a restart of the host.
+ * *ret_is_there tells whether anything is there.
+ */
+gboolean snapset_file_is(const char *path, guint64 inode, gboolean *ret_is_there);
+
+/* Remove @path; no failure when it is gone already. On disk when TRUE. */
+gboolean snapset_file_remove(const char *path, GError **error);
+
+/*
  * The folder of our state: $SNAPSHOT_SET_STATE_DIR, else /var/lib/snapshot-set for root, else the
  * user's own. Made when missing if @create. Caller frees; NULL on failure.
  */

@@ -8,13 +8,11 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "common/io/journal-text.h"
+
 #define FOLDER "operations"
 #define SUFFIX ".journal"
 #define LOCK_SUFFIX ".lock"
-#define LAYOUT_VERSION 1
-
-static const char *const phase_names[] = {"make", "apply", "finish"};
-G_STATIC_ASSERT(G_N_ELEMENTS(phase_names) == SNAPSET_PHASE_FINISH + 1);
 
 /* ---- values ---- */
 
@@ -28,18 +26,32 @@ doomed_free(gpointer data)
 }
 
 static void
+overlay_free(SnapsetJournalOverlay *overlay)
+{
+    g_free(overlay->temporary);
+    g_free(overlay->path);
+    g_free(overlay);
+}
+
+static void
 image_free(gpointer data)
 {
     SnapsetJournalImage *image = data;
     g_free(image->path);
     g_free(image->options);
+    g_free(image->format);
     g_ptr_array_unref(image->doomed);
     g_clear_pointer(&image->after, g_bytes_unref);
+    g_clear_pointer(&image->before, g_bytes_unref);
+    g_clear_pointer(&image->overlay, overlay_free);
+    g_free(image->commit_into);
+    g_free(image->backing);
+    g_free(image->backing_format);
     g_free(image);
 }
 
-static SnapsetJournal *
-journal_alloc(const char *operation)
+SnapsetJournal *
+snapset_journal_alloc(const char *operation)
 {
     SnapsetJournal *journal = g_new0(SnapsetJournal, 1);
     journal->operation = g_strdup(operation);
@@ -70,6 +82,7 @@ snapset_journal_add_image(SnapsetJournal *journal, const char *path, const char 
     SnapsetJournalImage *image = g_new0(SnapsetJournalImage, 1);
     image->path = g_strdup(path);
     image->options = g_strdup(options);
+    image->format = g_strdup("qcow2");
     image->device = device;
     image->inode = inode;
     image->doomed = g_ptr_array_new_with_free_func(doomed_free);
@@ -87,146 +100,35 @@ snapset_journal_doom(SnapsetJournalImage *image, const char *id, const char *tag
     g_ptr_array_add(image->doomed, doomed);
 }
 
+void
+snapset_journal_add_overlay(SnapsetJournalImage *image, const char *temporary, const char *path)
+{
+    image->overlay = g_new0(SnapsetJournalOverlay, 1);
+    image->overlay->temporary = g_strdup(temporary);
+    image->overlay->path = g_strdup(path);
+}
+
+static gboolean
+is_file(const char *path, guint64 device, guint64 inode, const char *its_path, guint64 its_device,
+        guint64 its_inode)
+{
+    return strcmp(path, its_path) == 0 ||
+           ((device != 0 || inode != 0) && device == its_device && inode == its_inode);
+}
+
 gboolean
 snapset_journal_concerns(const SnapsetJournal *journal, const char *path, guint64 device,
                          guint64 inode)
 {
     for (guint i = 0; i < journal->images->len; i++) {
         const SnapsetJournalImage *image = journal->images->pdata[i];
-        if (strcmp(image->path, path) == 0 || (image->device == device && image->inode == inode))
+        const SnapsetJournalOverlay *overlay = image->overlay;
+        if (is_file(path, device, inode, image->path, image->device, image->inode) ||
+            (overlay != NULL &&
+             is_file(path, device, inode, overlay->path, overlay->device, overlay->inode)))
             return TRUE;
     }
     return FALSE;
-}
-
-/* ---- text ---- */
-
-/* (path, options, device, inode, doomed, after, sequence); empty options or after stand for none.
- */
-#define DOOMED_TYPE "a(ayayt)"
-#define IMAGE_TYPE "(ayaytt" DOOMED_TYPE "ayt)"
-
-static GVariant *
-encode_image(const SnapsetJournalImage *image)
-{
-    GVariantBuilder doomed;
-    gsize size = 0;
-    const void *after = image->after != NULL ? g_bytes_get_data(image->after, &size) : NULL;
-
-    g_variant_builder_init(&doomed, G_VARIANT_TYPE(DOOMED_TYPE));
-    for (guint i = 0; i < image->doomed->len; i++) {
-        const SnapsetDoomed *entry = image->doomed->pdata[i];
-        g_variant_builder_add(&doomed, "(@ay@ayt)", g_variant_new_bytestring(entry->id),
-                              g_variant_new_bytestring(entry->tag), entry->binding);
-    }
-    return g_variant_new("(@ay@aytt@" DOOMED_TYPE "@ayt)", g_variant_new_bytestring(image->path),
-                         g_variant_new_bytestring(image->options != NULL ? image->options : ""),
-                         image->device, image->inode, g_variant_builder_end(&doomed),
-                         g_variant_new_fixed_array(G_VARIANT_TYPE_BYTE, after, size, 1),
-                         image->sequence);
-}
-
-static char *
-encode(const SnapsetJournal *journal)
-{
-    GVariantBuilder images;
-    g_autoptr(GVariantDict) dict = g_variant_dict_new(NULL);
-
-    g_variant_builder_init(&images, G_VARIANT_TYPE("a" IMAGE_TYPE));
-    for (guint i = 0; i < journal->images->len; i++)
-        g_variant_builder_add_value(&images, encode_image(journal->images->pdata[i]));
-    g_variant_dict_insert(dict, "version", "u", LAYOUT_VERSION);
-    g_variant_dict_insert(dict, "operation", "s", journal->operation);
-    g_variant_dict_insert(dict, "phase", "s", phase_names[journal->phase]);
-    g_variant_dict_insert(dict, "started", "x", journal->started);
-    if (journal->tag != NULL)
-        g_variant_dict_insert(dict, "tag", "^ay", journal->tag);
-    g_variant_dict_insert_value(
-        dict, "objects",
-        g_variant_new_bytestring_array((const char *const *)journal->objects->pdata,
-                                       journal->objects->len));
-    g_variant_dict_insert_value(dict, "images", g_variant_builder_end(&images));
-    g_autoptr(GVariant) value = g_variant_ref_sink(g_variant_dict_end(dict));
-    return g_variant_print(value, TRUE);
-}
-
-static void
-decode_image(SnapsetJournal *journal, GVariant *value)
-{
-    g_autoptr(GVariant) path = g_variant_get_child_value(value, 0);
-    g_autoptr(GVariant) options = g_variant_get_child_value(value, 1);
-    g_autoptr(GVariant) doomed = g_variant_get_child_value(value, 4);
-    g_autoptr(GVariant) after = g_variant_get_child_value(value, 5);
-    guint64 device = 0;
-    guint64 inode = 0;
-    const char *text = g_variant_get_bytestring(options);
-
-    g_variant_get_child(value, 2, "t", &device);
-    g_variant_get_child(value, 3, "t", &inode);
-    SnapsetJournalImage *image = snapset_journal_add_image(
-        journal, g_variant_get_bytestring(path), *text != '\0' ? text : NULL, device, inode);
-    for (gsize i = 0; i < g_variant_n_children(doomed); i++) {
-        const char *id = NULL;
-        const char *tag = NULL;
-        guint64 binding = 0;
-        g_variant_get_child(doomed, i, "(^&ay^&ayt)", &id, &tag, &binding);
-        snapset_journal_doom(image, id, tag, binding);
-    }
-    g_variant_get_child(value, 6, "t", &image->sequence);
-    if (g_variant_get_size(after) > 0)
-        image->after = g_variant_get_data_as_bytes(after);
-}
-
-static gboolean
-decode_phase(const char *name, SnapsetPhase *ret_phase)
-{
-    for (guint i = 0; i < G_N_ELEMENTS(phase_names); i++) {
-        if (strcmp(phase_names[i], name) == 0) {
-            *ret_phase = i;
-            return TRUE;
-        }
-    }
-    return FALSE;
-}
-
-static SnapsetJournal *
-decode(const char *text)
-{
-    g_autoptr(GVariant) value =
-        g_utf8_validate(text, -1, NULL)
-            ? g_variant_parse(G_VARIANT_TYPE_VARDICT, text, NULL, NULL, NULL)
-            : NULL;
-    if (value == NULL)
-        return NULL;
-    g_autoptr(GVariantDict) dict = g_variant_dict_new(value);
-    guint32 version = 0;
-    const char *operation = NULL;
-    const char *phase = NULL;
-    g_autofree char *tag = NULL;
-    g_autoptr(GVariant) images =
-        g_variant_dict_lookup_value(dict, "images", G_VARIANT_TYPE("a" IMAGE_TYPE));
-    g_autoptr(GVariant) objects =
-        g_variant_dict_lookup_value(dict, "objects", G_VARIANT_TYPE_BYTESTRING_ARRAY);
-
-    if (!g_variant_dict_lookup(dict, "version", "u", &version) || version != LAYOUT_VERSION ||
-        !g_variant_dict_lookup(dict, "operation", "&s", &operation) ||
-        !g_variant_dict_lookup(dict, "phase", "&s", &phase) || images == NULL || objects == NULL)
-        return NULL;
-    g_autoptr(SnapsetJournal) journal = journal_alloc(operation);
-    if (!decode_phase(phase, &journal->phase) ||
-        !g_variant_dict_lookup(dict, "started", "x", &journal->started))
-        return NULL;
-    if (g_variant_dict_lookup(dict, "tag", "^ay", &tag))
-        journal->tag = g_steal_pointer(&tag);
-    for (gsize i = 0; i < g_variant_n_children(objects); i++) {
-        g_autoptr(GVariant) object = g_variant_get_child_value(objects, i);
-        g_ptr_array_add(journal->objects, g_strdup(g_variant_get_bytestring(object)));
-    }
-    for (gsize i = 0; i < g_variant_n_children(images); i++) {
-        g_autoptr(GVariant) image = g_variant_get_child_value(images, i);
-        decode_image(journal, image);
-    }
-    return g_steal_pointer(&journal);
 }
 
 /* ---- files ---- */
@@ -269,7 +171,7 @@ snapset_journal_new(const char *operation, GError **error)
     }
     g_autofree char *name = g_uuid_string_random();
     g_autofree char *file = g_strconcat(name, SUFFIX, NULL);
-    g_autoptr(SnapsetJournal) journal = journal_alloc(operation);
+    g_autoptr(SnapsetJournal) journal = snapset_journal_alloc(operation);
     journal->path = g_build_filename(folder, file, NULL);
     journal->started = g_get_real_time() / G_USEC_PER_SEC;
     if (!take_lock(journal, error))
@@ -280,7 +182,7 @@ snapset_journal_new(const char *operation, GError **error)
 gboolean
 snapset_journal_write(SnapsetJournal *journal, GError **error)
 {
-    g_autofree char *text = encode(journal);
+    g_autofree char *text = snapset_journal_encode(journal);
     g_autoptr(GError) failure = NULL;
 
     if (g_file_set_contents_full(journal->path, text, -1,
@@ -314,7 +216,7 @@ load(const char *path, GError **error)
             snapset_throw(error, SNAPSET_ERROR_FAILED, "%s", failure->message);
         return NULL;
     }
-    SnapsetJournal *journal = decode(text);
+    SnapsetJournal *journal = snapset_journal_decode(text);
     if (journal == NULL) {
         snapset_throw(error, SNAPSET_ERROR_PENDING,
                       "the journal '%s' of an interrupted operation cannot be read; remove it "
@@ -355,7 +257,7 @@ snapset_journal_scan(GError **error)
 SnapsetJournal *
 snapset_journal_claim(const SnapsetJournal *seen, GError **error)
 {
-    g_autoptr(SnapsetJournal) lock = journal_alloc(seen->operation);
+    g_autoptr(SnapsetJournal) lock = snapset_journal_alloc(seen->operation);
 
     lock->path = g_strdup(seen->path);
     if (!take_lock(lock, error))

@@ -5,10 +5,13 @@
  *
  * An operation goes through phases; what a crash leaves behind follows from the phase alone:
  *
- *     make     entries called @tag are being made              -> delete them where they are
+ *     make     entries called @tag, or overlays, are being     -> delete them where they are, and
+ *              made and backing files frozen                      thaw the backing files
  *     apply    another snapshot is being applied               -> apply @tag, then delete it
- *     finish   all went well: doomed entries are deleted and   -> go on
- *              the new ledgers stamped
+ *     merge    overlays are written into their backing files   -> do it again, and go on
+ *     finish   all went well: doomed entries are deleted,      -> go on
+ *              backing files named, the new ledgers stamped,
+ *              overlays given their names, merged ones removed
  *
  * What was written to an image, or to its record, after the crash is never undone.
  *
@@ -23,6 +26,7 @@
 typedef enum {
     SNAPSET_PHASE_MAKE,
     SNAPSET_PHASE_APPLY,
+    SNAPSET_PHASE_MERGE,
     SNAPSET_PHASE_FINISH,
 } SnapsetPhase;
 
@@ -33,13 +37,30 @@ typedef struct {
     guint64 binding;
 } SnapsetDoomed;
 
+/* A file that is made on top of an image. */
+typedef struct {
+    char *temporary;       /* the name it is made under; nobody else has a use for that */
+    char *path;            /* the name it gets once all are made, in the same folder */
+    guint64 device, inode; /* both 0: it is not known to have been made */
+} SnapsetJournalOverlay;
+
 typedef struct {
     char *path;    /* absolute, links resolved */
     char *options; /* --image-opts of the image; NULL: none */
+    char *format;  /* QEMU's name */
     guint64 device, inode;
     GPtrArray *doomed; /* of SnapsetDoomed * */
     GBytes *after;     /* the encoded ledger to stamp; NULL: leave it */
     guint64 sequence;  /* of the ledger that @after succeeds */
+    GBytes *before; /* the encoded ledger to go back to from @after; NULL: there is no way back */
+    gboolean is_sealed;             /* before the operation */
+    SnapsetJournalOverlay *overlay; /* NULL: none is made */
+    char *commit_into;       /* the file that its data go into, as qemu-img is told; NULL: none */
+    gboolean is_active;      /* a machine writes to it, not to an overlay of it */
+    gboolean is_merged_into; /* the data of others go into it */
+    gboolean is_removed;     /* its file goes in the end */
+    char *backing;           /* what its backing file is to be called; NULL: as it is */
+    char *backing_format;    /* with @backing: QEMU's name */
 } SnapsetJournalImage;
 
 typedef struct {
@@ -59,9 +80,13 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(SnapsetJournal, snapset_journal_free)
 /* A new journal, locked; nothing is on disk but the lock until snapset_journal_write(). */
 SnapsetJournal *snapset_journal_new(const char *operation, GError **error);
 
-/* Add an image; strings are copied. The result belongs to the journal. */
+/* Add a qcow2 image; strings are copied. The result belongs to the journal. */
 SnapsetJournalImage *snapset_journal_add_image(SnapsetJournal *journal, const char *path,
                                                const char *options, guint64 device, guint64 inode);
+
+/* An overlay is to be made on @image: at @path, under the name @temporary to begin with. */
+void snapset_journal_add_overlay(SnapsetJournalImage *image, const char *temporary,
+                                 const char *path);
 
 /* Add an entry that is to be deleted from @image. */
 void snapset_journal_doom(SnapsetJournalImage *image, const char *id, const char *tag,
@@ -85,6 +110,9 @@ GPtrArray *snapset_journal_scan(GError **error);
  */
 SnapsetJournal *snapset_journal_claim(const SnapsetJournal *seen, GError **error);
 
-/* TRUE when the journal is about the image of that path, or that device and inode. */
+/*
+ * TRUE when the journal is about the image of that path, or that device and inode, or about an
+ * overlay that is.
+ */
 gboolean snapset_journal_concerns(const SnapsetJournal *journal, const char *path, guint64 device,
                                   guint64 inode);

@@ -145,6 +145,56 @@ snapset_qemu_apply(const SnapsetQemuTools *tools, const SnapsetQemuTarget *targe
     return NULL;
 }
 
+/* ---- overlays ---- */
+
+static void
+add_all(GPtrArray *argv, const char *const *arguments)
+{
+    for (; *arguments != NULL; arguments++)
+        add(argv, *arguments);
+}
+
+SnapsetChild *
+snapset_qemu_create_overlay(const SnapsetQemuTools *tools, const char *path, const char *backing,
+                            const char *backing_format)
+{
+    GPtrArray *argv = g_ptr_array_new();
+    const char *const arguments[] = {tools->qemu_img, "create", "-q",    "-f",
+                                     "qcow2",         "-b",     backing, "-F",
+                                     backing_format,  "--",     path,    NULL};
+
+    add_all(argv, arguments);
+    return snapset_child_new(finish(argv), "qemu-img", NULL);
+}
+
+SnapsetChild *
+snapset_qemu_commit(const SnapsetQemuTools *tools, const SnapsetQemuTarget *target,
+                    const char *base)
+{
+    GPtrArray *argv = g_ptr_array_new();
+    g_autofree char *options = target_options(target);
+    const char *const arguments[] = {tools->qemu_img, "commit", "-p", "-d", "-b", base,
+                                     "--image-opts",  options,  NULL};
+
+    add_all(argv, arguments);
+    SnapsetChild *child = snapset_child_new(finish(argv), "qemu-img", NULL);
+    child->shows_progress = TRUE;
+    return child;
+}
+
+SnapsetChild *
+snapset_qemu_rebase(const SnapsetQemuTools *tools, const SnapsetQemuTarget *target,
+                    const char *backing, const char *backing_format)
+{
+    GPtrArray *argv = g_ptr_array_new();
+    g_autofree char *options = target_options(target);
+    const char *const arguments[] = {tools->qemu_img, "rebase",       "-u",    "-b", backing, "-F",
+                                     backing_format,  "--image-opts", options, NULL};
+
+    add_all(argv, arguments);
+    return snapset_child_new(finish(argv), "qemu-img", NULL);
+}
+
 /* ---- exact deletion ---- */
 
 static char *

@@ -48,7 +48,25 @@ SnapsetChild *snapset_qemu_delete(const SnapsetQemuTools *tools, const SnapsetQe
 SnapsetChild *snapset_qemu_named(const SnapsetQemuTools *tools, const SnapsetQemuTarget *target,
                                  gboolean apply, const char *name);
 
-/* TRUE when a child made by one of these three did its work. */
+/*
+ * A child that makes the empty file @path a qcow2 overlay on @backing, as that is to stand in it;
+ * its size is that of the backing file.
+ */
+SnapsetChild *snapset_qemu_create_overlay(const SnapsetQemuTools *tools, const char *path,
+                                          const char *backing, const char *backing_format);
+
+/*
+ * A child that writes what an overlay holds, and all below it as far as @base, into that file of
+ * its chain. The overlay stays as it is. Doing it again changes nothing.
+ */
+SnapsetChild *snapset_qemu_commit(const SnapsetQemuTools *tools, const SnapsetQemuTarget *target,
+                                  const char *base);
+
+/* A child that writes another name of the backing file into an overlay, and nothing else. */
+SnapsetChild *snapset_qemu_rebase(const SnapsetQemuTools *tools, const SnapsetQemuTarget *target,
+                                  const char *backing, const char *backing_format);
+
+/* TRUE when a child made by one of these did its work. */
 gboolean snapset_qemu_succeeded(const SnapsetChild *child, GError **error);
 
 /* A child that describes @source (qemu-img info -U --output=json). */

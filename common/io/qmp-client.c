@@ -236,7 +236,7 @@ wait_for_job(SnapsetQmp *qmp, const char *id, SnapsetProgress progress, gpointer
         guint64 total = snapset_json_number(job, "total-progress");
         guint64 done = snapset_json_number(job, "current-progress");
         if (progress != NULL && total > 0 && done < total)
-            progress((guint)(100 * ((double)done / (double)total)), 100, data);
+            progress((double)done / (double)total, data);
         /* An event, of which there is one whenever a job changes, ends the waiting. */
         g_socket_condition_timed_wait(qmp->socket, G_IO_IN, PROGRESS_USEC, NULL, NULL);
     }
@@ -262,7 +262,7 @@ snapset_qmp_run_job(SnapsetQmp *qmp, const char *command, GVariantDict *argument
         return FALSE;
     }
     if (progress != NULL)
-        progress(100, 100, data);
+        progress(1, data);
     return TRUE;
 }
 

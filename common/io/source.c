@@ -4,12 +4,7 @@
 
 #include <string.h>
 
-/* block.c, path_has_protocol(): a colon that comes before any slash. */
-static gboolean
-has_protocol(const char *name)
-{
-    return name[strcspn(name, ":/")] == ':';
-}
+#include "common/core/overlay-name.h"
 
 /*
  * The value of @key in "key=value,key=value", where ",," stands for a comma in a value and the last
@@ -81,7 +76,7 @@ snapset_source_new(const char *name, const char *format, gboolean image_opts, GE
             return NULL;
     } else if (g_str_has_prefix(name, "file:")) {
         source->path = g_strdup(name + strlen("file:"));
-    } else if (!has_protocol(name)) {
+    } else if (!snapset_overlay_names_protocol(name)) {
         source->path = g_strdup(name);
     }
     return g_steal_pointer(&source);

@@ -15,6 +15,16 @@ read_image(int fd, GBytes **ret_header, SnapsetBytes *ret_bytes, GError **error)
     return image;
 }
 
+static SnapsetStampPlan *
+make_plan(int fd, SnapsetLedger *ledger, gboolean seal, GError **error)
+{
+    g_autoptr(GBytes) header = NULL;
+    SnapsetBytes bytes;
+    g_autoptr(SnapsetImage) image = read_image(fd, &header, &bytes, error);
+
+    return image != NULL ? snapset_stamp_plan_new(bytes, image, ledger, seal, error) : NULL;
+}
+
 static gboolean
 carry_out(int fd, const SnapsetStampPlan *plan, GError **error)
 {
@@ -27,16 +37,19 @@ carry_out(int fd, const SnapsetStampPlan *plan, GError **error)
 }
 
 gboolean
-snapset_stamp(int fd, SnapsetLedger *ledger, gboolean seal, GError **error)
+snapset_stamp(int fd, SnapsetLedger *ledger, SnapsetSeal seal, GError **error)
 {
-    g_autoptr(GBytes) header = NULL;
-    SnapsetBytes bytes;
-    g_autoptr(SnapsetImage) image = read_image(fd, &header, &bytes, error);
-
-    if (image == NULL)
+    if (seal == SNAPSET_SEAL_BREAK && !snapset_break_seal(fd, error))
         return FALSE;
-    g_autoptr(SnapsetStampPlan) plan = snapset_stamp_plan_new(bytes, image, ledger, seal, error);
+    g_autoptr(SnapsetStampPlan) plan = make_plan(fd, ledger, seal == SNAPSET_SEAL_SET, error);
     return plan != NULL && carry_out(fd, plan, error);
+}
+
+gboolean
+snapset_stamp_would_seal(int fd, SnapsetLedger *ledger)
+{
+    g_autoptr(SnapsetStampPlan) plan = make_plan(fd, ledger, TRUE, NULL);
+    return plan != NULL && plan->seals;
 }
 
 gboolean
@@ -50,4 +63,17 @@ snapset_seal(int fd, GError **error)
         return FALSE;
     g_autoptr(SnapsetStampPlan) plan = snapset_seal_plan_new(bytes, image, error);
     return plan != NULL && carry_out(fd, plan, error);
+}
+
+gboolean
+snapset_break_seal(int fd, GError **error)
+{
+    g_autoptr(SnapsetImage) image = snapset_image_read_fd(fd, "", SNAPSET_READ_NEWEST, NULL, error);
+    guint8 features[8];
+
+    if (image == NULL || !image->sealed)
+        return image != NULL;
+    snapset_store_be64(features, image->header->autoclear & ~QCOW2_AUTOCLEAR_SEAL);
+    g_autoptr(GBytes) bytes = g_bytes_new(features, sizeof features);
+    return snapset_pwrite_synced(fd, bytes, QCOW2_AT_AUTOCLEAR, error);
 }

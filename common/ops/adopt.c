@@ -73,14 +73,46 @@ is_adopted(const SnapsetSet *set, const char *tag, SnapsetUuid *ret_identity)
     return TRUE;
 }
 
+/* The first external snapshot of that tag; NULL: none is. */
+static const SnapsetSnapshot *
+find_external(const SnapsetSet *set, const char *tag)
+{
+    for (guint i = 0; i < set->catalog->snapshots->len; i++) {
+        const SnapsetSnapshot *snapshot = snapset_catalog_snapshot(set->catalog, i);
+        if (snapset_snapshot_is_external(snapshot) && strcmp(snapshot->tag, tag) == 0)
+            return snapshot;
+    }
+    return NULL;
+}
+
+/* An external one has had its identity from the beginning, and no other can be given to it. */
+static gboolean
+adopt_external(SnapsetSet *set, const SnapsetSnapshot *snapshot, SnapsetUuid *ret_identity,
+               GError **error)
+{
+    g_autofree char *quoted = snapset_format_quoted(snapshot->tag);
+
+    if (snapshot->standing != SNAPSET_COMPLETE) {
+        snapset_report_add(set->report, SNAPSET_RULE_IMAGE_UNSUPPORTED, snapshot->tag, NULL, NULL,
+                           "tag %s is an external snapshot, which is not adopted", quoted);
+        return snapset_report_verdict(set->report, error);
+    }
+    *ret_identity = snapshot->identity;
+    snapset_set_note(set, "it had one recorded identity already");
+    return snapset_report_verdict(set->report, error);
+}
+
 gboolean
 snapset_adopt(SnapsetSet *set, const char *selector, gboolean dry_run, SnapsetUuid *ret_identity,
               GError **error)
 {
     SnapsetUuid identity = snapset_new_identity();
     const char *tag = selected_tag(set, selector);
+    const SnapsetSnapshot *external = tag != NULL ? find_external(set, tag) : NULL;
     g_autoptr(GPtrArray) after = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
 
+    if (external != NULL)
+        return adopt_external(set, external, ret_identity, error);
     if (tag != NULL)
         snapset_rules_adopt(set->catalog, tag, set->report);
     g_ptr_array_set_size(after, set->images->len);

@@ -8,16 +8,14 @@
 #include "common/ops/engine.h"
 #include "common/ops/operations.h"
 
-static gboolean
-stamp(SnapsetSet *set, const char *operation, GPtrArray *after, gboolean keeps_seals,
-      GError **error)
+gboolean
+snapset_stamp_set(SnapsetSet *set, const char *operation, GPtrArray *after, GError **error)
 {
     g_auto(SnapsetEngine) engine = {0};
     guint at = 0;
 
     if (!snapset_engine_init(&engine, operation, set, after, error))
         return FALSE;
-    engine.keeps_seals = keeps_seals;
     for (guint i = 0; i < after->len; i++) {
         if (after->pdata[i] != NULL)
             snapset_engine_image(&engine, at++)->after = g_bytes_ref(after->pdata[i]);
@@ -25,33 +23,52 @@ stamp(SnapsetSet *set, const char *operation, GPtrArray *after, gboolean keeps_s
     return snapset_engine_commit(&engine, error) && snapset_set_reload(set, error);
 }
 
-gboolean
-snapset_stamp_set(SnapsetSet *set, const char *operation, GPtrArray *after, GError **error)
-{
-    return stamp(set, operation, after, FALSE, error);
-}
-
-gboolean
-snapset_stamp_records(SnapsetSet *set, const char *operation, GPtrArray *after, GError **error)
-{
-    return stamp(set, operation, after, TRUE, error);
-}
-
 /* Changes one record. */
 typedef void (*Change)(SnapsetRecord *record, const void *data);
 
-static GBytes *
-changed_ledger(SnapsetSet *set, const SnapsetSnapshot *snapshot, const SnapsetMember *member,
-               Change change, const void *data)
+/* The record is in the file that the entry stands in, or that stands on the snapshot. */
+static gboolean
+plan_member(SnapsetSet *set, SnapsetEngine *engine, const SnapsetSnapshot *snapshot,
+            const SnapsetMember *member, Change change, const void *data, GError **error)
 {
-    g_autoptr(SnapsetLedger) ledger = snapset_set_ledger(set, member->image);
-    SnapsetRecord *record = snapset_lineage_record(ledger, member->entry);
+    const SnapsetImage *file =
+        snapset_image_link(snapset_set_image(set, member->image), member->link);
+    g_autoptr(SnapsetLedger) ledger = snapset_lineage_ledger(file);
+    g_autoptr(GError) failure = NULL;
+    guint at = 0;
 
+    if (!snapset_engine_add_link(engine, set, member->image, member->link, &at, error))
+        return FALSE;
+    SnapsetJournalImage *image = snapset_engine_image(engine, at);
+    if (image->after != NULL) /* images that share it */
+        return TRUE;
+    SnapsetRecord *record = snapset_lineage_record(ledger, member->entry);
     /* A record made just now must not claim more of other images than is known. */
     if (member->entry->record == NULL && snapshot->standing != SNAPSET_COMPLETE)
         record->flags |= SNAPSET_RECORD_SINGLE;
     change(record, data);
-    return snapset_set_encode(set, member->image, ledger, TRUE);
+    image->after = snapset_image_encode(file, ledger, &failure);
+    if (image->after != NULL)
+        return TRUE;
+    g_autofree char *name = snapset_format_escaped(file->filename);
+    gboolean full = g_error_matches(failure, SNAPSET_ERROR, SNAPSET_ERROR_NO_ROOM);
+    snapset_report_add_image(
+        set->report, full ? SNAPSET_RULE_NO_ROOM : SNAPSET_RULE_IMAGE_UNSUPPORTED, NULL,
+        file->filename, g_strdup(full ? "delete snapshots that are no longer needed" : NULL),
+        "%s: %s", name, failure->message);
+    return TRUE;
+}
+
+static gboolean
+plan_all(SnapsetSet *set, SnapsetEngine *engine, const SnapsetSnapshot *snapshot, Change change,
+         const void *data, GError **error)
+{
+    for (guint i = 0; i < snapshot->members->len; i++) {
+        const SnapsetMember *member = snapset_snapshot_member(snapshot, i);
+        if (!plan_member(set, engine, snapshot, member, change, data, error))
+            return FALSE;
+    }
+    return snapset_report_verdict(set->report, error);
 }
 
 static gboolean
@@ -59,19 +76,20 @@ annotate(SnapsetSet *set, const char *operation, const char *selector, Change ch
          const void *data, gboolean dry_run, SnapsetUuid *ret_identity, GError **error)
 {
     const SnapsetSnapshot *snapshot = snapset_selector_resolve(selector, set->catalog, set->report);
-    g_autoptr(GPtrArray) after = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
+    g_auto(SnapsetEngine) engine = {0};
 
-    g_ptr_array_set_size(after, set->images->len);
-    for (guint i = 0; snapshot != NULL && i < snapshot->members->len; i++) {
-        const SnapsetMember *member = snapset_snapshot_member(snapshot, i);
-        if (snapset_stamp_is_possible(snapset_set_image(set, member->image), NULL))
-            after->pdata[member->image] = changed_ledger(set, snapshot, member, change, data);
-    }
     if (!snapset_report_verdict(set->report, error))
         return FALSE;
     g_return_val_if_fail(snapshot != NULL, FALSE);
     *ret_identity = snapshot->identity;
-    return dry_run || snapset_stamp_set(set, operation, after, error);
+    if (!snapset_engine_init_empty(&engine, operation, set, error))
+        return FALSE;
+    gboolean planned = plan_all(set, &engine, snapshot, change, data, error);
+    if (!planned || dry_run) {
+        snapset_journal_remove(engine.journal, NULL);
+        return planned;
+    }
+    return snapset_engine_commit(&engine, error) && snapset_set_reload(set, error);
 }
 
 static void

@@ -6,7 +6,7 @@
 #include "common/core/lineage.h"
 #include "common/core/rules.h"
 #include "common/ops/create.h"
-#include "common/ops/operations.h"
+#include "common/ops/external.h"
 #include "common/ops/space.h"
 
 /* What is applied, and what is kept of the state before. */
@@ -149,32 +149,55 @@ note_results(SnapsetSet *set, const Plan *plan)
     }
 }
 
-gboolean
-snapset_apply(SnapsetSet *set, const char *selector, const char *save_tag, gboolean dry_run,
-              SnapsetUuid *ret_identity, GError **error)
+static gboolean
+apply_internal(SnapsetSet *set, const SnapsetSnapshot *target, const char *save_tag,
+               gboolean dry_run, GError **error)
 {
     SnapsetNewSnapshot saved = {snapset_new_identity(), save_tag, NULL};
-    const SnapsetSnapshot *target = snapset_selector_resolve(selector, set->catalog, set->report);
-    g_autoptr(GPtrArray) entries = NULL;
+    g_autoptr(GPtrArray) entries = target_entries(set, target);
     g_auto(SnapsetEngine) engine = {0};
 
-    if (target != NULL) {
-        entries = target_entries(set, target);
-        snapset_rules_apply(set->catalog, target, set->report);
-        snapset_space_check(set, save_tag != NULL ? NULL : entries);
-    }
+    snapset_rules_apply(set->catalog, target, set->report);
+    snapset_space_check(set, save_tag != NULL ? NULL : entries);
     if (save_tag != NULL)
         snapset_create_judge(set, &saved);
     if (!snapset_report_verdict(set->report, error))
         return FALSE;
-    g_return_val_if_fail(target != NULL, FALSE);
     Plan plan = {target, entries, save_tag != NULL ? &saved : NULL};
     if (!check_addresses(set, &plan, error))
         return FALSE;
     note_results(set, &plan);
-    *ret_identity = target->identity;
     if (dry_run)
         return TRUE;
-    return snapset_engine_init(&engine, "apply", set, save_tag != NULL ? NULL : entries, error) &&
-           carry_out(set, &engine, &plan, error) && snapset_set_reload(set, error);
+    if (!snapset_engine_init(&engine, "apply", set, save_tag != NULL ? NULL : entries, error))
+        return FALSE;
+    engine.proves_current = TRUE;
+    return carry_out(set, &engine, &plan, error) && snapset_set_reload(set, error);
+}
+
+gboolean
+snapset_apply(SnapsetSet *set, const char *selector, const char *save_tag,
+              const SnapsetOverlayOptions *overlays, gboolean dry_run, SnapsetUuid *ret_identity,
+              GError **error)
+{
+    const SnapsetSnapshot *target = snapset_selector_resolve(selector, set->catalog, set->report);
+
+    if (target == NULL) {
+        if (save_tag != NULL) {
+            SnapsetNewSnapshot saved = {snapset_new_identity(), save_tag, NULL};
+            snapset_create_judge(set, &saved);
+        }
+        return snapset_report_verdict(set->report, error);
+    }
+    if (!snapset_snapshot_is_external(target) &&
+        (overlays->folder != NULL || overlays->is_relative))
+        return snapset_throw(error, SNAPSET_ERROR_USAGE,
+                             "--overlay-dir and --relative-backing go with an external snapshot");
+    SnapsetUuid identity = target->identity;
+    gboolean applied = snapset_snapshot_is_external(target)
+                           ? snapset_apply_external(set, target, save_tag, overlays, dry_run, error)
+                           : apply_internal(set, target, save_tag, dry_run, error);
+    if (applied)
+        *ret_identity = identity;
+    return applied;
 }

@@ -142,6 +142,9 @@ record(const SnapsetSet *set, SnapsetBuiltin what, const char *tag, const Snapse
     g_autoptr(SnapsetImage) now =
         snapset_image_read_fd(handle->fd, "", SNAPSET_READ_NEWEST, NULL, NULL);
     g_autoptr(SnapsetLedger) ledger = snapset_set_ledger(set, 0);
+    /* A deletion proves nothing about where the image stands. */
+    SnapsetSeal seal =
+        what == SNAPSET_BUILTIN_DELETE && !before->sealed ? SNAPSET_SEAL_KEEP : SNAPSET_SEAL_SET;
     gboolean changed = now != NULL;
     if (changed && what == SNAPSET_BUILTIN_CREATE)
         changed = record_create(set, tag, now, ledger);
@@ -155,7 +158,7 @@ record(const SnapsetSet *set, SnapsetBuiltin what, const char *tag, const Snapse
     if (!snapset_stamp_fits(now, ledger, NULL))
         snapset_lineage_compact(ledger, now);
     if (snapset_stamp_fits(now, ledger, NULL))
-        snapset_stamp(handle->fd, ledger, TRUE, NULL);
+        snapset_stamp(handle->fd, ledger, seal, NULL);
 }
 
 gboolean

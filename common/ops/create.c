@@ -103,6 +103,23 @@ carry_out(SnapsetSet *set, SnapsetEngine *engine, const SnapsetNewSnapshot *want
     return snapset_engine_commit(engine, error);
 }
 
+/* Both kinds in one set work, but each is in the other's way. */
+static void
+note_mixture(SnapsetSet *set)
+{
+    for (guint i = 0; i < set->catalog->snapshots->len; i++) {
+        const SnapsetSnapshot *snapshot = snapset_catalog_snapshot(set->catalog, i);
+        g_autofree char *quoted = snapset_format_quoted(snapshot->tag);
+        if (!snapset_snapshot_is_external(snapshot))
+            continue;
+        snapset_set_note(set,
+                         "the set has external snapshots too: %s and those before it can be "
+                         "deleted only after this internal one",
+                         quoted);
+        return;
+    }
+}
+
 gboolean
 snapset_create(SnapsetSet *set, const char *tag, const char *description, gboolean dry_run,
                SnapsetUuid *ret_identity, GError **error)
@@ -115,10 +132,13 @@ snapset_create(SnapsetSet *set, const char *tag, const char *description, gboole
     snapset_create_judge(set, &wanted);
     if (!snapset_report_verdict(set->report, error))
         return FALSE;
+    note_mixture(set);
     if (dry_run)
         return TRUE;
-    if (!snapset_engine_init(&engine, "create", set, NULL, error) ||
-        !carry_out(set, &engine, &wanted, error))
+    if (!snapset_engine_init(&engine, "create", set, NULL, error))
+        return FALSE;
+    engine.proves_current = TRUE;
+    if (!carry_out(set, &engine, &wanted, error))
         return FALSE;
     *ret_identity = wanted.identity;
     return snapset_set_reload(set, error);

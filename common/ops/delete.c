@@ -2,9 +2,11 @@
 /* Deleting snapshots from all images. */
 #include "common/ops/delete.h"
 
+#include "common/core/format.h"
 #include "common/core/lineage.h"
 #include "common/core/rules.h"
 #include "common/ops/engine.h"
+#include "common/ops/external.h"
 
 void
 snapset_deleted_free(SnapsetDeleted *deleted)
@@ -81,7 +83,7 @@ carry_out(SnapsetSet *set, SnapsetEngine *engine, GPtrArray *chosen, GError **er
         return FALSE;
     }
     if (snapset_engine_finish(engine, error))
-        return snapset_journal_remove(engine->journal, error);
+        return snapset_engine_end(engine, error);
     if (snapset_engine_is_untouched(engine) && snapset_journal_remove(engine->journal, NULL)) {
         g_autofree char *message = g_strdup((*error)->message);
         g_clear_error(error);
@@ -104,6 +106,39 @@ snapset_delete_describe(GPtrArray *chosen)
     return deleted;
 }
 
+/* One kind at a time: the ones are entries in files that the others are. */
+static gboolean
+check_kinds(const SnapsetSet *set, GPtrArray *chosen, gboolean *ret_external, GError **error)
+{
+    guint external = 0;
+
+    for (guint i = 0; i < chosen->len; i++)
+        external += snapset_snapshot_is_external(chosen->pdata[i]) != FALSE;
+    *ret_external = external > 0;
+    for (guint i = 0; external > 0 && external < chosen->len && i < chosen->len; i++) {
+        const SnapsetSnapshot *snapshot = chosen->pdata[i];
+        if (snapset_snapshot_is_external(snapshot))
+            continue;
+        g_autofree char *quoted = snapset_format_quoted(snapshot->tag);
+        return snapset_throw(error, SNAPSET_ERROR_USAGE,
+                             "internal and external snapshots are not deleted together: delete %s "
+                             "by itself first",
+                             quoted);
+    }
+    return TRUE;
+}
+
+static gboolean
+delete_internal(SnapsetSet *set, GPtrArray *chosen, gboolean dry_run, GError **error)
+{
+    g_auto(SnapsetEngine) engine = {0};
+
+    if (!check_addresses(set, chosen, error))
+        return FALSE;
+    return dry_run || (snapset_engine_init(&engine, "delete", set, NULL, error) &&
+                       carry_out(set, &engine, chosen, error) && snapset_set_reload(set, error));
+}
+
 gboolean
 snapset_delete(SnapsetSet *set, const char *selector, gboolean children, gboolean dry_run,
                GPtrArray **ret_deleted, GError **error)
@@ -111,7 +146,7 @@ snapset_delete(SnapsetSet *set, const char *selector, gboolean children, gboolea
     SnapsetSnapshot *snapshot = snapset_selector_resolve(selector, set->catalog, set->report);
     g_autoptr(GPtrArray) chosen = NULL;
     g_autoptr(GPtrArray) deleted = NULL;
-    g_auto(SnapsetEngine) engine = {0};
+    gboolean external = FALSE;
 
     if (snapshot != NULL) {
         chosen = snapset_delete_choose(set, snapshot, children);
@@ -121,14 +156,12 @@ snapset_delete(SnapsetSet *set, const char *selector, gboolean children, gboolea
     if (!snapset_report_verdict(set->report, error))
         return FALSE;
     g_return_val_if_fail(snapshot != NULL, FALSE);
-    if (!check_addresses(set, chosen, error))
+    if (!check_kinds(set, chosen, &external, error))
         return FALSE;
     deleted = snapset_delete_describe(chosen);
-    if (!dry_run) {
-        if (!snapset_engine_init(&engine, "delete", set, NULL, error) ||
-            !carry_out(set, &engine, chosen, error) || !snapset_set_reload(set, error))
-            return FALSE;
-    }
+    if (!(external ? snapset_delete_external(set, chosen, dry_run, error)
+                   : delete_internal(set, chosen, dry_run, error)))
+        return FALSE;
     *ret_deleted = g_steal_pointer(&deleted);
     return TRUE;
 }

@@ -210,7 +210,7 @@ carry_out(SnapsetSet *set, const Plan *plan, GError **error)
     for (guint i = 0; i < set->images->len; i++)
         g_ptr_array_add(after, ledger_after(set, plan, i));
     return snapset_report_verdict(set->report, error) &&
-           snapset_stamp_records(set, "adopt", after, error);
+           snapset_stamp_set(set, "adopt", after, error);
 }
 
 static void

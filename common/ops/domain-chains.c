@@ -193,7 +193,7 @@ freeze_again(const SnapsetImage *overlay, const SnapsetImage *base)
 {
     const SnapsetRecord *record = overlay_record(overlay);
 
-    if (record == NULL || base->header == NULL || base->sealed)
+    if (record == NULL || base->header == NULL)
         return;
     g_autoptr(SnapsetLedger) ledger =
         base->ledger != NULL ? snapset_ledger_copy(base->ledger) : snapset_ledger_new();
@@ -205,6 +205,26 @@ freeze_again(const SnapsetImage *overlay, const SnapsetImage *base)
     snapset_lineage_freeze(ledger, &external, &record->parent,
                            (record->flags & SNAPSET_RECORD_PARENT_INFERRED) != 0);
     stamp_file(base->filename, base, ledger, TRUE);
+}
+
+/*
+ * Was data committed into the backing file @base, by a job that is done: so that @overlay stands on
+ * it in the place of another? QEMU opens it to write when it is open already, which leaves its seal
+ * alone.
+ */
+static gboolean
+is_committed(const SnapsetImage *overlay, const SnapsetImage *base, GPtrArray *events)
+{
+    const SnapsetRecord *record = overlay_record(overlay);
+    gboolean found = FALSE;
+
+    for (guint i = 0; i < events->len; i++) {
+        const SnapsetLiveEvent *event = events->pdata[i];
+        const SnapsetLiveImage *into = event->images->len > 0 ? event->images->pdata[0] : NULL;
+        found |=
+            event->kind == SNAPSET_LIVE_EVENT_MOVE && into != NULL && into->inode == base->inode;
+    }
+    return found && record != NULL && !snapset_image_is_frozen_as(base, &record->identity);
 }
 
 static gboolean
@@ -235,12 +255,13 @@ is_open(const SnapsetImage *overlay)
 
 /* @overlay and its backing file @base, as they are now. */
 static void
-settle_link(const SnapsetImage *overlay, const SnapsetImage *base, gboolean moved)
+settle_link(const SnapsetImage *overlay, const SnapsetImage *base, gboolean moved,
+            gboolean committed)
 {
     g_autoptr(SnapsetLedger) ledger =
         overlay->ledger != NULL ? snapset_ledger_copy(overlay->ledger) : snapset_ledger_new();
 
-    if (moved && !base->sealed)
+    if (moved && (!base->sealed || committed))
         freeze_again(overlay, base);
     else if ((moved || is_open(overlay)) && snapset_lineage_stand_on(ledger, base, moved))
         stamp_file(overlay->filename, overlay, ledger, overlay->sealed);
@@ -259,7 +280,10 @@ snapset_domain_settle_chains(const SnapsetDomain *domain, GPtrArray *events)
             continue;
         snapset_chain_read(image, disk->path);
         gboolean moved = is_moved(image, events);
-        for (guint j = snapset_image_link_count(image) - 1; j > 0; j--)
-            settle_link(snapset_image_link(image, j - 1), snapset_image_link(image, j), moved);
+        for (guint j = snapset_image_link_count(image) - 1; j > 0; j--) {
+            const SnapsetImage *overlay = snapset_image_link(image, j - 1);
+            const SnapsetImage *base = snapset_image_link(image, j);
+            settle_link(overlay, base, moved, is_committed(overlay, base, events));
+        }
     }
 }

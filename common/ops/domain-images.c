@@ -172,6 +172,7 @@ replay_into(const SnapsetHandle *handle, const SnapsetImage *image, GPtrArray *e
         image->ledger != NULL ? snapset_ledger_copy(image->ledger) : snapset_ledger_new();
     SnapsetReplayed replayed = snapset_replay(image, events, ledger);
     const SnapsetLiveEvent *first = events->pdata[0];
+    guint records = ledger->records->len;
     /* Without a guard from the start there may have been more than is known. */
     gboolean seal =
         situation->closed && replayed.is_certain && first->kind == SNAPSET_LIVE_EVENT_START;
@@ -179,13 +180,17 @@ replay_into(const SnapsetHandle *handle, const SnapsetImage *image, GPtrArray *e
     if (replayed.frozen_by != NULL && !situation->is_disk)
         return freeze(handle, image, ledger, &replayed, error);
 
+    /* A frozen image that was used all the same is no snapshot any more. */
+    if (!image->sealed)
+        snapset_lineage_thaw(ledger);
+    replayed.is_changed |= ledger->records->len < records;
     if (!replayed.is_changed)
         return image->ledger == NULL || image->sealed || !seal || snapset_seal(handle->fd, error);
     if (image->header->incompatible & QCOW2_INCOMPATIBLE_DIRTY) /* QEMU will put that right */
         return snapset_throw(error, SNAPSET_ERROR_FAILED, "it was not closed cleanly");
     ledger = fit(image, g_steal_pointer(&ledger));
     return !snapset_stamp_fits(image, ledger, NULL) ||
-           snapset_stamp(handle->fd, ledger, seal, error);
+           snapset_stamp(handle->fd, ledger, seal ? SNAPSET_SEAL_SET : SNAPSET_SEAL_KEEP, error);
 }
 
 /* What is no qcow2 image any more, or has a record beyond reading, is passed over. */

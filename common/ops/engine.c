@@ -2,13 +2,16 @@
 /* Steps that are carried out on all images at once under a journal. */
 #include "common/ops/engine.h"
 
+#include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "common/core/format.h"
+#include "common/core/lineage.h"
 #include "common/io/image-read.h"
 #include "common/io/lock.h"
 #include "common/io/stamp.h"
+#include "common/ops/engine-parts.h"
 
 SnapsetJournalImage *
 snapset_engine_image(const SnapsetEngine *engine, guint index)
@@ -16,30 +19,43 @@ snapset_engine_image(const SnapsetEngine *engine, guint index)
     return engine->journal->images->pdata[index];
 }
 
-static SnapsetHandle *
-handle_at(const SnapsetEngine *engine, guint index)
+SnapsetHandle *
+snapset_engine_handle(const SnapsetEngine *engine, guint index)
 {
     return engine->handles->pdata[index];
 }
 
-static SnapsetImage *
-read_image(const SnapsetHandle *handle, GError **error)
+gboolean
+snapset_engine_is_qcow2(const SnapsetEngine *engine, guint index)
 {
+    return strcmp(snapset_engine_image(engine, index)->format, "qcow2") == 0;
+}
+
+SnapsetImage *
+snapset_engine_read(const SnapsetEngine *engine, guint index, GError **error)
+{
+    const SnapsetHandle *handle = snapset_engine_handle(engine, index);
     SnapsetImage *image =
         snapset_image_read_fd(handle->fd, handle->source->name, SNAPSET_READ_NEWEST, NULL, error);
+
     if (image == NULL)
         snapset_name_error(error, handle->source->name);
     return image;
 }
 
-/* ---- one child an image ---- */
+void
+snapset_engine_note(SnapsetEngine *engine, const char *format, ...)
+{
+    va_list args;
 
-/*
- * Makes the child that works on image @index, which now is as in @image; NULL without an error
- * when there is nothing to do.
- */
-typedef SnapsetChild *(*Task)(const SnapsetEngine *engine, guint index, const SnapsetImage *image,
-                              gpointer data, GError **error);
+    if (engine->notes == NULL)
+        return;
+    va_start(args, format);
+    g_ptr_array_add(engine->notes, g_strdup_vprintf(format, args));
+    va_end(args);
+}
+
+/* ---- one child an image ---- */
 
 /* qemu-img opens the path: it must still lead to the file that is locked. */
 static gboolean
@@ -54,267 +70,144 @@ check_path(const SnapsetHandle *handle, GError **error)
     return snapset_throw(error, SNAPSET_ERROR_FAILED, "another file has taken its place");
 }
 
-/* The children of all images that have something to do; others are NULL. NULL on error. */
-static GPtrArray *
-make_children(const SnapsetEngine *engine, Task task, gpointer data, GPtrArray *todo,
-              GError **error)
+/* The child of image @index; NULL without an error when there is nothing to do. */
+static SnapsetChild *
+make_child(const SnapsetEngine *engine, SnapsetTask task, guint index, gpointer data,
+           GError **error)
 {
-    g_autoptr(GPtrArray) children =
-        g_ptr_array_new_with_free_func((GDestroyNotify)snapset_child_free);
+    const SnapsetHandle *handle = snapset_engine_handle(engine, index);
+    g_autoptr(SnapsetImage) image = NULL;
+    g_autoptr(GError) failure = NULL;
 
-    for (guint i = 0; i < engine->handles->len; i++) {
-        g_autoptr(GError) failure = NULL;
-        SnapsetHandle *handle = handle_at(engine, i);
-        g_autoptr(SnapsetImage) image = read_image(handle, error);
+    if (snapset_engine_is_qcow2(engine, index)) {
+        image = snapset_engine_read(engine, index, error);
         if (image == NULL)
             return NULL;
-        SnapsetChild *child = task(engine, i, image, data, &failure);
-        if (failure != NULL || (child != NULL && !check_path(handle, &failure))) {
-            snapset_child_free(child);
-            g_propagate_error(error, g_steal_pointer(&failure));
-            snapset_name_error(error, handle->source->name);
-            return NULL;
-        }
-        if (child != NULL) {
-            g_ptr_array_add(children, child);
-            g_ptr_array_add(todo, handle);
-        }
     }
-    return g_steal_pointer(&children);
+    g_autoptr(SnapsetChild) child = task(engine, index, image, data, &failure);
+    if (failure == NULL && (child == NULL || check_path(handle, &failure)))
+        return g_steal_pointer(&child);
+    g_propagate_error(error, g_steal_pointer(&failure));
+    snapset_name_error(error, handle->source->name);
+    return NULL;
 }
 
-/* Run @task on every image at once. FALSE with the first error, after all have ended. */
+/* Take all locks again. FALSE with the first error, after all were tried. */
 static gboolean
-run(const SnapsetEngine *engine, Task task, gpointer data, GError **error)
+resume_all(const SnapsetEngine *engine, GError **error)
 {
-    g_autoptr(GPtrArray) todo = g_ptr_array_new();
-    g_autoptr(GPtrArray) children = make_children(engine, task, data, todo, error);
     gboolean good = TRUE;
 
-    if (children == NULL)
-        return FALSE;
-    for (guint i = 0; i < todo->len; i++)
-        snapset_lock_yield(((SnapsetHandle *)todo->pdata[i])->fd);
-    snapset_children_run(children, engine->journal->lock, engine->progress, engine->progress_data);
-    for (guint i = 0; i < todo->len; i++) {
-        const SnapsetHandle *handle = todo->pdata[i];
-        g_autoptr(GError) failure = NULL;
-        gboolean locked = snapset_lock_resume(handle->fd, &failure);
-        if (locked && snapset_qemu_succeeded(children->pdata[i], &failure))
+    for (guint i = 0; i < engine->handles->len; i++) {
+        const SnapsetHandle *handle = snapset_engine_handle(engine, i);
+        if (snapset_lock_resume(handle->fd, good ? error : NULL))
             continue;
-        if (good) {
-            g_propagate_error(error, g_steal_pointer(&failure));
+        if (good)
             snapset_name_error(error, handle->source->name);
-        }
         good = FALSE;
     }
     return good;
 }
 
-/* ---- tasks ---- */
-
-static SnapsetChild *
-create_made(const SnapsetEngine *engine, guint index, const SnapsetImage *image, gpointer data,
-            GError **error)
-{
-    SnapsetQemuTarget target = snapset_handle_target(handle_at(engine, index));
-    return snapset_qemu_create(engine->tools, &target, engine->journal->tag);
-}
-
-/* What a recovery finds later than this after the start was made by somebody else. */
-#define MADE_WITHIN_SECONDS 60
-
-/*
- * The entry that this operation made; NULL: there is none. After a crash somebody else may have
- * made one of the same name.
- */
-static const SnapsetEntry *
-find_made(const SnapsetEngine *engine, const SnapsetImage *image)
-{
-    const SnapsetJournal *journal = engine->journal;
-
-    for (guint i = 0; i < image->entries->len; i++) {
-        const SnapsetEntry *entry = snapset_image_entry(image, i);
-        gint64 age = (gint64)entry->moment.date_sec - journal->started;
-        if (strcmp(entry->tag, journal->tag) == 0 &&
-            (!engine->is_recovery || (age >= -1 && age <= MADE_WITHIN_SECONDS)))
-            return entry;
-    }
-    return NULL;
-}
-
-static SnapsetChild *
-apply_made(const SnapsetEngine *engine, guint index, const SnapsetImage *image, gpointer data,
-           GError **error)
-{
-    SnapsetQemuTarget target = snapset_handle_target(handle_at(engine, index));
-    const SnapsetEntry *made = find_made(engine, image);
-    return made == NULL ? NULL : snapset_qemu_apply(engine->tools, &target, image, made, error);
-}
-
-static SnapsetChild *
-delete_made(const SnapsetEngine *engine, guint index, const SnapsetImage *image, gpointer data,
-            GError **error)
-{
-    SnapsetQemuTarget target = snapset_handle_target(handle_at(engine, index));
-    const SnapsetEntry *made = find_made(engine, image);
-    return made == NULL ? NULL : snapset_qemu_delete(engine->tools, &target, image, made, error);
-}
-
-static const SnapsetEntry *
-find_exact(const SnapsetImage *image, const char *id, const char *tag, guint64 binding)
-{
-    for (guint i = 0; i < image->entries->len; i++) {
-        const SnapsetEntry *entry = snapset_image_entry(image, i);
-        if (snapset_identity_binding(&entry->derived) == binding && strcmp(entry->id, id) == 0 &&
-            strcmp(entry->tag, tag) == 0)
-            return entry;
-    }
-    return NULL;
-}
-
-/* @data: a GPtrArray of SnapsetEntry *, as read before. */
-static SnapsetChild *
-apply_entry(const SnapsetEngine *engine, guint index, const SnapsetImage *image, gpointer data,
-            GError **error)
-{
-    SnapsetQemuTarget target = snapset_handle_target(handle_at(engine, index));
-    const SnapsetEntry *wanted = ((GPtrArray *)data)->pdata[index];
-
-    if (wanted == NULL)
-        return NULL;
-    const SnapsetEntry *entry =
-        find_exact(image, wanted->id, wanted->tag, snapset_identity_binding(&wanted->derived));
-    if (entry == NULL) {
-        snapset_throw(error, SNAPSET_ERROR_FAILED, "the snapshot has disappeared");
-        return NULL;
-    }
-    return snapset_qemu_apply(engine->tools, &target, image, entry, error);
-}
-
-/* The next doomed entry that is still there; NULL: all are gone. */
-static const SnapsetEntry *
-next_doomed(const SnapsetEngine *engine, guint index, const SnapsetImage *image)
-{
-    const GPtrArray *doomed = snapset_engine_image(engine, index)->doomed;
-
-    for (guint i = 0; i < doomed->len; i++) {
-        const SnapsetDoomed *one = doomed->pdata[i];
-        const SnapsetEntry *entry = find_exact(image, one->id, one->tag, one->binding);
-        if (entry != NULL)
-            return entry;
-    }
-    return NULL;
-}
-
-/* @data: a gboolean that is set when there is one to delete. */
-static SnapsetChild *
-delete_doomed(const SnapsetEngine *engine, guint index, const SnapsetImage *image, gpointer data,
-              GError **error)
-{
-    SnapsetQemuTarget target = snapset_handle_target(handle_at(engine, index));
-    const SnapsetEntry *entry = next_doomed(engine, index, image);
-
-    if (entry == NULL)
-        return NULL;
-    *(gboolean *)data = TRUE;
-    return snapset_qemu_delete(engine->tools, &target, image, entry, error);
-}
-
-/* ---- steps ---- */
-
 gboolean
-snapset_engine_make(SnapsetEngine *engine, GError **error)
+snapset_engine_run(const SnapsetEngine *engine, SnapsetTask task, gpointer data, GError **error)
 {
-    return run(engine, create_made, NULL, error);
-}
+    g_autoptr(GPtrArray) children =
+        g_ptr_array_new_with_free_func((GDestroyNotify)snapset_child_free);
+    g_autoptr(GPtrArray) names = g_ptr_array_new();
 
-gboolean
-snapset_engine_apply(SnapsetEngine *engine, GPtrArray *entries, GError **error)
-{
-    engine->journal->phase = SNAPSET_PHASE_APPLY;
-    return snapset_journal_write(engine->journal, error) &&
-           run(engine, apply_entry, entries, error);
-}
-
-gboolean
-snapset_engine_is_unwritten(const SnapsetEngine *engine, GError **error)
-{
     for (guint i = 0; i < engine->handles->len; i++) {
-        g_autoptr(SnapsetImage) image = snapset_engine_read(engine, i, error);
-        if (image == NULL)
+        g_autoptr(GError) failure = NULL;
+        SnapsetChild *child = make_child(engine, task, i, data, &failure);
+        if (failure != NULL) {
+            g_propagate_error(error, g_steal_pointer(&failure));
             return FALSE;
-        if (find_made(engine, image) == NULL ||
-            snapset_image_is_unwritten(handle_at(engine, i)->fd, image))
+        }
+        if (child == NULL)
             continue;
-        snapset_throw(error, SNAPSET_ERROR_PENDING,
-                      "it was written to since; going back would lose that");
-        return snapset_name_error(error, image->filename);
+        g_ptr_array_add(children, child);
+        g_ptr_array_add(names, snapset_engine_handle(engine, i)->source->name);
     }
-    return TRUE;
+    if (children->len == 0)
+        return TRUE;
+    /* A child may have to open others of the files than the one it works on. */
+    for (guint i = 0; i < engine->handles->len; i++)
+        snapset_lock_yield(snapset_engine_handle(engine, i)->fd);
+    snapset_children_run(children, engine->journal->lock, engine->progress, engine->progress_data);
+    gboolean good = resume_all(engine, error);
+    for (guint i = 0; good && i < children->len; i++) {
+        good = snapset_qemu_succeeded(children->pdata[i], error);
+        if (!good)
+            snapset_name_error(error, names->pdata[i]);
+    }
+    return good;
 }
 
-/* The same content, whatever its sequence. */
-static gboolean
-has_content(const SnapsetImage *image, const SnapsetLedger *after)
+/* ---- stamping ---- */
+
+gboolean
+snapset_engine_has_content(const SnapsetImage *image, GBytes *encoded)
 {
     if (image->ledger == NULL || image->ledger_state != SNAPSET_LEDGER_GOOD)
         return FALSE;
+    SnapsetBytes bytes = {g_bytes_get_data(encoded, NULL), g_bytes_get_size(encoded)};
     g_autoptr(SnapsetLedger) left = snapset_ledger_copy(image->ledger);
-    g_autoptr(SnapsetLedger) right = snapset_ledger_copy(after);
+    g_autoptr(SnapsetLedger) right = snapset_ledger_decode(bytes);
+    if (right == NULL)
+        return FALSE;
     left->sequence = right->sequence = 1;
     g_autoptr(GBytes) a = snapset_ledger_encode(left, SNAPSET_SLOT_SIZE_MAX, NULL);
     g_autoptr(GBytes) b = snapset_ledger_encode(right, SNAPSET_SLOT_SIZE_MAX, NULL);
     return a != NULL && b != NULL && g_bytes_equal(a, b);
 }
 
-static gboolean
-may_seal(const SnapsetEngine *engine, guint index)
+gboolean
+snapset_engine_stamp_bytes(const SnapsetEngine *engine, guint index, GBytes *encoded,
+                           SnapsetSeal seal, GError **error)
+{
+    const SnapsetHandle *handle = snapset_engine_handle(engine, index);
+    SnapsetBytes bytes = {g_bytes_get_data(encoded, NULL), g_bytes_get_size(encoded)};
+    g_autoptr(SnapsetLedger) ledger = snapset_ledger_decode(bytes);
+
+    if (ledger == NULL)
+        return snapset_throw(error, SNAPSET_ERROR_FAILED, "the journal holds a damaged record");
+    return snapset_stamp(handle->fd, ledger, seal, error) ||
+           snapset_name_error(error, handle->source->name);
+}
+
+/* A seal says that the record's current still holds; only who knows that may set one. */
+static SnapsetSeal
+seal_of(const SnapsetEngine *engine, const SnapsetJournalImage *image, const SnapsetImage *now)
 {
     if (engine->is_recovery)
-        return FALSE;
-    return !engine->keeps_seals || ((SnapsetImage *)engine->before->pdata[index])->sealed;
+        return SNAPSET_SEAL_KEEP;
+    if (engine->proves_current || image->is_sealed)
+        return SNAPSET_SEAL_SET;
+    return now->sealed ? SNAPSET_SEAL_BREAK : SNAPSET_SEAL_KEEP; /* it was set on the way here */
 }
 
 static gboolean
 stamp_image(const SnapsetEngine *engine, guint index, GError **error)
 {
     const SnapsetJournalImage *image = snapset_engine_image(engine, index);
-    const SnapsetHandle *handle = handle_at(engine, index);
 
     if (image->after == NULL)
         return TRUE;
-    SnapsetBytes bytes = {g_bytes_get_data(image->after, NULL), g_bytes_get_size(image->after)};
-    g_autoptr(SnapsetLedger) after = snapset_ledger_decode(bytes);
-    if (after == NULL)
-        return snapset_throw(error, SNAPSET_ERROR_FAILED, "the journal holds a damaged record");
-    g_autoptr(SnapsetImage) now = read_image(handle, error);
+    g_autoptr(SnapsetImage) now = snapset_engine_read(engine, index, error);
     if (now == NULL)
         return FALSE;
-    if (has_content(now, after) && (now->sealed || !may_seal(engine, index)))
+    SnapsetSeal seal = seal_of(engine, image, now);
+    if (snapset_engine_has_content(now, image->after) && (now->sealed || seal == SNAPSET_SEAL_KEEP))
         return TRUE;
     /* Stamped by somebody else since the crash: what is there now is newer than our plan. */
     if (engine->is_recovery && now->ledger != NULL && now->ledger->sequence != image->sequence)
         return TRUE;
-    return snapset_stamp(handle->fd, after, may_seal(engine, index), error) ||
-           snapset_name_error(error, handle->source->name);
+    return snapset_engine_stamp_bytes(engine, index, image->after, seal, error);
 }
 
 gboolean
-snapset_engine_finish(SnapsetEngine *engine, GError **error)
+snapset_engine_stamp(SnapsetEngine *engine, GError **error)
 {
-    guint rounds = 0;
-    gboolean any;
-
-    for (guint i = 0; i < engine->handles->len; i++)
-        rounds = MAX(rounds, snapset_engine_image(engine, i)->doomed->len);
-    do { /* one entry an image and round, and a last round that finds nothing */
-        any = FALSE;
-        if (!run(engine, delete_doomed, &any, error))
-            return FALSE;
-    } while (any && rounds-- > 0);
-    if (any)
-        return snapset_throw(error, SNAPSET_ERROR_FAILED, "QEMU did not delete the snapshot");
     for (guint i = 0; i < engine->handles->len; i++) {
         if (!stamp_image(engine, i, error))
             return FALSE;
@@ -322,29 +215,34 @@ snapset_engine_finish(SnapsetEngine *engine, GError **error)
     return TRUE;
 }
 
+/* ---- the end of an operation ---- */
+
+gboolean
+snapset_engine_finish(SnapsetEngine *engine, GError **error)
+{
+    return snapset_entries_delete(engine, error) && snapset_merge_switch(engine, error) &&
+           snapset_engine_stamp(engine, error) &&
+           (!engine->is_recovery || snapset_merge_settle(engine, error)) &&
+           snapset_overlays_publish(engine, error) && snapset_merge_clean(engine, error);
+}
+
 gboolean
 snapset_engine_is_untouched(SnapsetEngine *engine)
 {
-    for (guint i = 0; i < engine->handles->len; i++) {
-        const GPtrArray *doomed = snapset_engine_image(engine, i)->doomed;
-        g_autoptr(SnapsetImage) image = read_image(handle_at(engine, i), NULL);
-        for (guint j = 0; j < doomed->len; j++) {
-            const SnapsetDoomed *one = doomed->pdata[j];
-            if (image == NULL || find_exact(image, one->id, one->tag, one->binding) == NULL)
-                return FALSE;
-        }
-    }
-    return TRUE;
+    return snapset_entries_are_whole(engine);
 }
 
 gboolean
 snapset_engine_undo(SnapsetEngine *engine, GError **error)
 {
-    if (engine->journal->tag == NULL)
-        return TRUE;
-    if (engine->journal->phase == SNAPSET_PHASE_APPLY && !run(engine, apply_made, NULL, error))
-        return FALSE;
-    return run(engine, delete_made, NULL, error);
+    return snapset_entries_undo(engine, error) && snapset_overlays_undo(engine, error);
+}
+
+gboolean
+snapset_engine_end(SnapsetEngine *engine, GError **error)
+{
+    return snapset_journal_remove(engine->journal, error) ||
+           snapset_engine_leave_pending(engine, error);
 }
 
 gboolean
@@ -405,12 +303,35 @@ take_back(SnapsetEngine *engine, GError **error)
     gboolean planned = TRUE;
 
     g_clear_error(error);
+    engine->proves_current = FALSE;
     for (guint i = 0; planned && i < engine->handles->len; i++)
         planned = plan_back(engine, i, error);
     if (planned && snapset_journal_write(engine->journal, error) &&
         snapset_engine_finish(engine, error) && snapset_journal_remove(engine->journal, error))
         return snapset_throw(error, SNAPSET_ERROR_FAILED, "%s; all images are as they were", first);
     g_prefix_error(error, "%s; and undoing it: ", first);
+    return snapset_engine_leave_pending(engine, error);
+}
+
+static gboolean
+makes_overlays(const SnapsetEngine *engine)
+{
+    for (guint i = 0; i < engine->handles->len; i++) {
+        if (snapset_engine_image(engine, i)->overlay != NULL)
+            return TRUE;
+    }
+    return FALSE;
+}
+
+/* The overlays could not all be given their names: none shall have one. */
+static gboolean
+withdraw(SnapsetEngine *engine, GError **error)
+{
+    g_autoptr(GError) failure = NULL;
+
+    engine->journal->phase = SNAPSET_PHASE_MAKE;
+    if (snapset_journal_write(engine->journal, &failure))
+        return snapset_engine_abort(engine, error);
     return snapset_engine_leave_pending(engine, error);
 }
 
@@ -422,25 +343,21 @@ snapset_engine_commit(SnapsetEngine *engine, GError **error)
     engine->journal->phase = SNAPSET_PHASE_FINISH;
     if (!snapset_journal_write(engine->journal, error)) {
         engine->journal->phase = before;
-        return snapset_engine_abort(engine, error);
+        return before == SNAPSET_PHASE_MERGE ? snapset_engine_leave_pending(engine, error)
+                                             : snapset_engine_abort(engine, error);
     }
     if (snapset_engine_finish(engine, error))
-        return snapset_journal_remove(engine->journal, error);
-    return before == SNAPSET_PHASE_MAKE ? take_back(engine, error)
-                                        : snapset_engine_leave_pending(engine, error);
-}
-
-SnapsetImage *
-snapset_engine_read(const SnapsetEngine *engine, guint index, GError **error)
-{
-    return read_image(handle_at(engine, index), error);
+        return snapset_engine_end(engine, error);
+    if (before != SNAPSET_PHASE_MAKE)
+        return snapset_engine_leave_pending(engine, error);
+    return makes_overlays(engine) ? withdraw(engine, error) : take_back(engine, error);
 }
 
 /* ---- an engine over a set ---- */
 
 gboolean
-snapset_engine_init(SnapsetEngine *ret_engine, const char *operation, SnapsetSet *set,
-                    GPtrArray *wanted, GError **error)
+snapset_engine_init_empty(SnapsetEngine *ret_engine, const char *operation, SnapsetSet *set,
+                          GError **error)
 {
     g_autoptr(SnapsetJournal) journal = snapset_journal_new(operation, error);
 
@@ -449,24 +366,89 @@ snapset_engine_init(SnapsetEngine *ret_engine, const char *operation, SnapsetSet
     *ret_engine = (SnapsetEngine){
         .handles = g_ptr_array_new(),
         .before = g_ptr_array_new(),
+        .opened = g_ptr_array_new_with_free_func((GDestroyNotify)snapset_handle_free),
         .tools = set->tools,
         .progress = set->progress,
         .progress_data = set->progress_data,
     };
     for (guint i = 0; i < set->tools->objects->len; i++)
         g_ptr_array_add(journal->objects, g_strdup(set->tools->objects->pdata[i]));
-    for (guint i = 0; i < set->handles->len; i++) {
-        SnapsetHandle *handle = set->handles->pdata[i];
-        const SnapsetImage *image = snapset_set_image(set, i);
-        if (wanted != NULL && wanted->pdata[i] == NULL)
-            continue;
-        SnapsetJournalImage *added = snapset_journal_add_image(
-            journal, handle->path, handle->source->options, image->device, image->inode);
-        added->sequence = image->ledger != NULL ? image->ledger->sequence : 0;
-        g_ptr_array_add(ret_engine->handles, handle);
-        g_ptr_array_add(ret_engine->before, (gpointer)image);
-    }
     ret_engine->journal = g_steal_pointer(&journal);
+    return TRUE;
+}
+
+SnapsetJournalImage *
+snapset_engine_add(SnapsetEngine *engine, SnapsetHandle *handle, const SnapsetImage *image)
+{
+    SnapsetJournalImage *added = snapset_journal_add_image(
+        engine->journal, handle->path, handle->source->options, image->device, image->inode);
+
+    g_free(added->format);
+    added->format = g_strdup(image->format);
+    added->sequence = image->ledger != NULL ? image->ledger->sequence : 0;
+    added->is_sealed = image->sealed;
+    g_ptr_array_add(engine->handles, handle);
+    g_ptr_array_add(engine->before, (gpointer)image);
+    return added;
+}
+
+gboolean
+snapset_engine_init(SnapsetEngine *ret_engine, const char *operation, SnapsetSet *set,
+                    GPtrArray *wanted, GError **error)
+{
+    if (!snapset_engine_init_empty(ret_engine, operation, set, error))
+        return FALSE;
+    for (guint i = 0; i < set->handles->len; i++) {
+        if (wanted == NULL || wanted->pdata[i] != NULL)
+            snapset_engine_add(ret_engine, set->handles->pdata[i], snapset_set_image(set, i));
+    }
+    return TRUE;
+}
+
+guint
+snapset_engine_position(const SnapsetEngine *engine, const SnapsetImage *image)
+{
+    guint at = 0;
+
+    while (at < engine->before->len && !snapset_image_file_equal(engine->before->pdata[at], image))
+        at++;
+    return at;
+}
+
+static gboolean
+open_link(SnapsetEngine *engine, SnapsetSet *set, guint index, const SnapsetImage *image,
+          GError **error)
+{
+    g_autoptr(GError) failure = NULL;
+    SnapsetHandle *handle = snapset_handle_open_link(image, &failure);
+
+    if (handle != NULL) {
+        g_ptr_array_add(engine->opened, handle);
+        snapset_engine_add(engine, handle, image);
+        return TRUE;
+    }
+    if (!g_error_matches(failure, SNAPSET_ERROR, SNAPSET_ERROR_LOCKED)) {
+        g_propagate_error(error, g_steal_pointer(&failure));
+        return FALSE;
+    }
+    snapset_set_report(set, index, SNAPSET_RULE_IMAGE_LOCKED,
+                       "shut the machine down, or wait for the program that uses the file",
+                       failure->message);
+    return snapset_report_verdict(set->report, error);
+}
+
+gboolean
+snapset_engine_add_link(SnapsetEngine *engine, SnapsetSet *set, guint index, guint link,
+                        guint *ret_at, GError **error)
+{
+    const SnapsetImage *image = snapset_image_link(snapset_set_image(set, index), link);
+
+    *ret_at = snapset_engine_position(engine, image);
+    if (*ret_at < engine->before->len)
+        return TRUE;
+    if (link > 0)
+        return open_link(engine, set, index, image, error);
+    snapset_engine_add(engine, set->handles->pdata[index], image);
     return TRUE;
 }
 
@@ -476,4 +458,5 @@ snapset_engine_clear(SnapsetEngine *engine)
     g_clear_pointer(&engine->journal, snapset_journal_free);
     g_clear_pointer(&engine->handles, g_ptr_array_unref);
     g_clear_pointer(&engine->before, g_ptr_array_unref);
+    g_clear_pointer(&engine->opened, g_ptr_array_unref);
 }

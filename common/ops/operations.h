@@ -16,6 +16,12 @@
 /* FALSE with SNAPSET_ERROR_USAGE unless @text is a description: short enough, and UTF-8. */
 gboolean snapset_description_check(const char *text, GError **error);
 
+/* How overlays are made. */
+typedef struct {
+    const char *folder;   /* where; NULL: beside each image */
+    gboolean is_relative; /* they name their backing files relative to themselves */
+} SnapsetOverlayOptions;
+
 /*
  * Take a snapshot called @tag of every image; @description may be NULL. The new snapshot's
  * identity is put into *ret_identity. Access: SNAPSET_FOR_RECORDING.
@@ -24,11 +30,23 @@ gboolean snapset_create(SnapsetSet *set, const char *tag, const char *descriptio
                         SnapsetUuid *ret_identity, GError **error);
 
 /*
+ * The same as an external snapshot: each image is frozen, and an overlay on it takes its place in
+ * the set; set->moves says which. Access: SNAPSET_FOR_OVERLAYS.
+ */
+gboolean snapset_create_external(SnapsetSet *set, const char *tag, const char *description,
+                                 const SnapsetOverlayOptions *options, gboolean dry_run,
+                                 SnapsetUuid *ret_identity, GError **error);
+
+/*
  * Apply the snapshot that @selector names; with @save_tag (NULL: no) take a snapshot of that name
  * of every image first. Access: SNAPSET_FOR_WRITING, or _RECORDING with @save_tag.
+ *
+ * Of an external one new overlays are made on the frozen images, by @overlays, and take the place
+ * of the images in the set, which stay what they are; set->moves says which.
  */
 gboolean snapset_apply(SnapsetSet *set, const char *selector, const char *save_tag,
-                       gboolean dry_run, SnapsetUuid *ret_identity, GError **error);
+                       const SnapsetOverlayOptions *overlays, gboolean dry_run,
+                       SnapsetUuid *ret_identity, GError **error);
 
 /* One snapshot that was deleted. */
 typedef struct {
@@ -40,9 +58,10 @@ void snapset_deleted_free(SnapsetDeleted *deleted);
 
 /*
  * Delete the snapshot that @selector names; with @children also all that descend from it, else
- * these move to its parent. *ret_deleted is an array of SnapsetDeleted *; caller unrefs. A deletion
- * that has begun cannot be undone, by QEMU's nature: it is finished by snapset_recover().
- * Access: SNAPSET_FOR_WRITING.
+ * these move to its parent. Of external ones the overlays are merged into the backing files, one
+ * of which may take the image's place in the set; set->moves says which. *ret_deleted is an array
+ * of SnapsetDeleted *; caller unrefs. A deletion that has begun cannot be undone, by QEMU's nature:
+ * it is finished by snapset_recover(). Access: SNAPSET_FOR_WRITING.
  */
 gboolean snapset_delete(SnapsetSet *set, const char *selector, gboolean children, gboolean dry_run,
                         GPtrArray **ret_deleted, GError **error);
@@ -51,7 +70,10 @@ gboolean snapset_delete(SnapsetSet *set, const char *selector, gboolean children
 gboolean snapset_adopt(SnapsetSet *set, const char *selector, gboolean dry_run,
                        SnapsetUuid *ret_identity, GError **error);
 
-/* Record that the images belong together as they stand: a new root. _FOR_RECORDING. */
+/*
+ * Record that the images belong together as they stand, a new root, on the backing files that they
+ * have. _FOR_RECORDING.
+ */
 gboolean snapset_accept(SnapsetSet *set, gboolean dry_run, GError **error);
 
 /* Change the record of the snapshot that @selector names. Access: SNAPSET_FOR_RECORDING. */
@@ -87,12 +109,8 @@ SnapsetUuid snapset_new_identity(void);
 SnapsetUuid snapset_new_external_identity(void);
 
 /*
- * Write new ledgers and nothing else: @after holds a GBytes * or NULL for each image of the set.
+ * Write new ledgers and nothing else: @after holds a GBytes * or NULL for each image of the set. An
+ * image that is not sealed stays so: where it stands is no more certain by this.
  */
 gboolean snapset_stamp_set(SnapsetSet *set, const char *operation, GPtrArray *after,
                            GError **error);
-
-/* The same, but an image that is not sealed stays so: where it stands is no more certain by this.
- */
-gboolean snapset_stamp_records(SnapsetSet *set, const char *operation, GPtrArray *after,
-                               GError **error);

@@ -7,6 +7,7 @@
 #include "common/core/format.h"
 #include "common/ops/engine.h"
 #include "common/ops/operations.h"
+#include "common/ops/overlays.h"
 
 static void G_GNUC_PRINTF(2, 3) note(GPtrArray *notes, const char *format, ...)
 {
@@ -39,6 +40,10 @@ open_images(SnapsetJournal *journal, SnapsetRecovery how, GPtrArray *sources, GP
     for (guint i = 0; i < journal->images->len;) {
         const SnapsetJournalImage *image = journal->images->pdata[i];
         g_autofree char *name = snapset_format_quoted(image->path);
+        if (is_gone(image) && image->is_removed) { /* as it was to be */
+            g_ptr_array_remove_index(journal->images, i);
+            continue;
+        }
         if (is_gone(image) && !(how & SNAPSET_RECOVERY_WITHOUT_MISSING))
             return snapset_throw(error, SNAPSET_ERROR_PENDING,
                                  "%s is not there; bring it back, or give it up with 'recover "
@@ -99,6 +104,12 @@ finish(SnapsetEngine *engine, GPtrArray *notes, GError **error)
 }
 
 static gboolean
+goes_forward(const SnapsetJournal *journal)
+{
+    return journal->phase == SNAPSET_PHASE_MERGE || journal->phase == SNAPSET_PHASE_FINISH;
+}
+
+static gboolean
 carry_out(SnapsetJournal *journal, SnapsetRecovery how, const SnapsetQemuTools *tools,
           GPtrArray *notes, GError **error)
 {
@@ -106,12 +117,15 @@ carry_out(SnapsetJournal *journal, SnapsetRecovery how, const SnapsetQemuTools *
         g_ptr_array_new_with_free_func((GDestroyNotify)snapset_source_free);
     g_autoptr(GPtrArray) handles =
         g_ptr_array_new_with_free_func((GDestroyNotify)snapset_handle_free);
-    SnapsetEngine engine = {
-        .journal = journal, .handles = handles, .tools = tools, .is_recovery = TRUE};
-    gboolean forward = journal->phase == SNAPSET_PHASE_FINISH;
+    SnapsetEngine engine = {.journal = journal,
+                            .handles = handles,
+                            .tools = tools,
+                            .is_recovery = TRUE,
+                            .notes = notes};
 
     if (!open_images(journal, how, sources, handles, notes, error))
         return FALSE;
+    gboolean forward = goes_forward(journal) && !snapset_overlays_are_overtaken(&engine);
     if (!(forward ? finish(&engine, notes, error) : undo(&engine, how, notes, error)))
         return FALSE;
     return snapset_journal_remove(journal, error);
@@ -138,7 +152,7 @@ recover_one(const SnapsetJournal *seen, SnapsetRecovery how, guint *count, guint
     (*count)++;
     if (how & SNAPSET_RECOVERY_TRY) {
         note(notes, "'%s' of %u images would be %s", journal->operation, journal->images->len,
-             journal->phase == SNAPSET_PHASE_FINISH ? "finished" : "undone");
+             goes_forward(journal) ? "finished" : "undone");
         return TRUE;
     }
     g_autoptr(SnapsetQemuTools) tools = snapset_qemu_tools_new(journal->objects, error);

@@ -18,66 +18,16 @@
 #include "common/io/lock.h"
 #include "common/ops/chain.h"
 
-/* ---- handles ---- */
-
-static SnapsetHandle *
-handle_new(const SnapsetSource *source)
-{
-    SnapsetHandle *handle = g_new0(SnapsetHandle, 1);
-    handle->source = source;
-    handle->fd = -1;
-    return handle;
-}
-
-void
-snapset_handle_free(SnapsetHandle *handle)
-{
-    if (handle == NULL)
-        return;
-    g_free(handle->path);
-    snapset_close(handle->fd);
-    g_free(handle);
-}
-
-/* Resolve the path once; from then on no link may stand in its place. */
-static gboolean
-open_for_writing(SnapsetHandle *handle, GError **error)
-{
-    g_autofree char *resolved = NULL;
-    char *path = realpath(handle->source->path, NULL);
-
-    if (path == NULL)
-        return snapset_throw_errno(error, errno, "cannot open");
-    resolved = g_strdup(path);
-    free(path);
-    handle->fd = open(resolved, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (handle->fd < 0)
-        return snapset_throw_errno(error, errno, "cannot open for writing");
-    SnapsetFileStatus status;
-    if (!snapset_file_status(handle->fd, &status, error))
-        return FALSE;
-    handle->is_block = status.is_block;
-    handle->path = g_steal_pointer(&resolved);
-    return TRUE;
-}
-
-SnapsetHandle *
-snapset_handle_open(const SnapsetSource *source, GError **error)
-{
-    g_autoptr(SnapsetHandle) handle = handle_new(source);
-
-    if (!open_for_writing(handle, error) || !snapset_lock_image(handle->fd, error))
-        return NULL;
-    return g_steal_pointer(&handle);
-}
-
-SnapsetQemuTarget
-snapset_handle_target(const SnapsetHandle *handle)
-{
-    return (SnapsetQemuTarget){handle->path, handle->source->options, handle->is_block};
-}
-
 /* ---- the set ---- */
+
+static void
+move_free(gpointer data)
+{
+    SnapsetMove *move = data;
+    g_free(move->from);
+    g_free(move->to);
+    g_free(move);
+}
 
 SnapsetSet *
 snapset_set_new(GPtrArray *sources, SnapsetQemuTools *tools, const SnapsetVerdicts *verdicts)
@@ -89,6 +39,7 @@ snapset_set_new(GPtrArray *sources, SnapsetQemuTools *tools, const SnapsetVerdic
     set->images = g_ptr_array_new_with_free_func((GDestroyNotify)snapset_image_free);
     set->report = snapset_report_new(verdicts);
     set->notes = g_ptr_array_new_with_free_func(g_free);
+    set->moves = g_ptr_array_new_with_free_func(move_free);
     return set;
 }
 
@@ -104,6 +55,7 @@ snapset_set_free(SnapsetSet *set)
     snapset_report_free(set->report);
     snapset_qemu_tools_free(set->tools);
     g_ptr_array_unref(set->notes);
+    g_ptr_array_unref(set->moves);
     g_free(set);
 }
 
@@ -128,12 +80,28 @@ snapset_set_note(SnapsetSet *set, const char *format, ...)
     va_end(args);
 }
 
-gboolean
-snapset_name_error(GError **error, const char *filename)
+void
+snapset_set_add_move(SnapsetSet *set, guint index, const char *to)
 {
-    g_autofree char *quoted = snapset_format_quoted(filename);
-    g_prefix_error(error, "%s: ", quoted);
-    return FALSE;
+    SnapsetMove *move = g_new0(SnapsetMove, 1);
+
+    move->from = g_strdup(snapset_set_image(set, index)->filename);
+    move->to = g_strdup(to);
+    g_ptr_array_add(set->moves, move);
+}
+
+void
+snapset_set_replace(SnapsetSet *set, guint index, const char *path, const char *name,
+                    const char *format)
+{
+    SnapsetSource *source = snapset_source_new_file(path, format);
+
+    g_free(source->name);
+    source->name = g_strdup(name);
+    snapset_handle_free(set->handles->pdata[index]);
+    snapset_source_free(set->sources->pdata[index]);
+    set->sources->pdata[index] = source;
+    set->handles->pdata[index] = snapset_handle_new(source);
 }
 
 /* ---- reading ---- */
@@ -217,6 +185,20 @@ read_all_natively(const SnapsetSet *set, GError **error)
     return good;
 }
 
+/* Which file it is; qemu-img does not say. */
+static void
+identify(SnapsetImage *image, const char *path)
+{
+    g_auto(SnapsetFd) fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    SnapsetFileStatus status;
+
+    image->is_local = fd >= 0 && snapset_file_status(fd, &status, NULL);
+    if (!image->is_local)
+        return;
+    image->device = status.device;
+    image->inode = status.inode;
+}
+
 /* All images that are still NULL, at once. */
 static gboolean
 ask_qemu_img(SnapsetSet *set, GError **error)
@@ -234,10 +216,12 @@ ask_qemu_img(SnapsetSet *set, GError **error)
         const SnapsetSource *source = set->sources->pdata[i];
         if (set->images->pdata[i] != NULL)
             continue;
-        set->images->pdata[i] =
-            snapset_image_from_info(children->pdata[next++], source->name, error);
-        if (set->images->pdata[i] == NULL)
+        SnapsetImage *image = snapset_image_from_info(children->pdata[next++], source->name, error);
+        if (image == NULL)
             return snapset_name_error(error, source->name);
+        if (source->path != NULL)
+            identify(image, source->path);
+        set->images->pdata[i] = image;
     }
     return TRUE;
 }
@@ -297,7 +281,7 @@ snapset_set_take(SnapsetSet *set, GPtrArray *sources, GPtrArray *images, GError 
     g_ptr_array_unref(set->sources);
     set->sources = sources;
     for (guint i = 0; i < sources->len; i++)
-        g_ptr_array_add(set->handles, handle_new(sources->pdata[i]));
+        g_ptr_array_add(set->handles, snapset_handle_new(sources->pdata[i]));
     if (!check_distinct(set, error))
         return FALSE;
     set->catalog = snapset_catalog_new(images);
@@ -340,8 +324,9 @@ snapset_set_check_pending(SnapsetSet *set)
         report_pending(set, journals->pdata[i]);
 }
 
-static void
-report_image(SnapsetSet *set, guint index, SnapsetRule rule, const char *hint, const char *what)
+void
+snapset_set_report(SnapsetSet *set, guint index, SnapsetRule rule, const char *hint,
+                   const char *what)
 {
     const SnapsetSource *source = set->sources->pdata[index];
     g_autofree char *name = snapset_format_escaped(source->name);
@@ -358,15 +343,15 @@ open_handle(SnapsetSet *set, guint index, GError **error)
 
     if (handle->source->path == NULL)
         return TRUE;
-    if (!open_for_writing(handle, error))
+    if (!snapset_handle_open_file(handle, error))
         return snapset_name_error(error, handle->source->name);
     if (snapset_lock_image(handle->fd, &failure))
         return TRUE;
     snapset_close(handle->fd);
     handle->fd = -1;
-    report_image(set, index, SNAPSET_RULE_IMAGE_LOCKED,
-                 "shut the machine down, or wait for the program that uses the image",
-                 failure->message);
+    snapset_set_report(set, index, SNAPSET_RULE_IMAGE_LOCKED,
+                       "shut the machine down, or wait for the program that uses the image",
+                       failure->message);
     return TRUE;
 }
 
@@ -378,24 +363,43 @@ check_writable(SnapsetSet *set, guint index, gboolean needs_record)
 
     if (image->header != NULL && image->header->crypt_method != 0 && set->tools != NULL &&
         set->tools->objects->len == 0) {
-        report_image(set, index, SNAPSET_RULE_IMAGE_UNSUPPORTED,
-                     "--object secret,id=KEY,file=FILE --image-opts "
-                     "driver=qcow2,encrypt.key-secret=KEY,file.filename=IMAGE",
-                     "it is encrypted, and QEMU needs its key");
+        snapset_set_report(set, index, SNAPSET_RULE_IMAGE_UNSUPPORTED,
+                           "--object secret,id=KEY,file=FILE --image-opts "
+                           "driver=qcow2,encrypt.key-secret=KEY,file.filename=IMAGE",
+                           "it is encrypted, and QEMU needs its key");
         return;
     }
     if (image->ledger_state == SNAPSET_LEDGER_DAMAGED && image->header->sset_count == 1)
-        report_image(set, index, SNAPSET_RULE_RECORD_DAMAGED,
-                     "qemu-img snapshot-set check --repair IMAGE...",
-                     "its record is damaged; recorded identities and parents are lost");
+        snapset_set_report(set, index, SNAPSET_RULE_RECORD_DAMAGED,
+                           "qemu-img snapshot-set check --repair IMAGE...",
+                           "its record is damaged; recorded identities and parents are lost");
     if (snapset_stamp_is_possible(image, &failure))
         return;
     if (!g_error_matches(failure, SNAPSET_ERROR, SNAPSET_ERROR_NO_ROOM))
-        report_image(set, index, SNAPSET_RULE_IMAGE_UNSUPPORTED, NULL, failure->message);
+        snapset_set_report(set, index, SNAPSET_RULE_IMAGE_UNSUPPORTED, NULL, failure->message);
     else if (needs_record)
-        report_image(set, index, SNAPSET_RULE_NO_ROOM,
-                     "convert the image to one of larger clusters (qemu-img convert)",
-                     failure->message);
+        snapset_set_report(set, index, SNAPSET_RULE_NO_ROOM,
+                           "convert the image to one of larger clusters (qemu-img convert)",
+                           failure->message);
+}
+
+/* Can an overlay stand on it, and the record be kept? */
+static void
+check_base(SnapsetSet *set, guint index)
+{
+    const SnapsetImage *image = snapset_set_image(set, index);
+    gboolean is_encrypted = image->header != NULL ? image->header->crypt_method != 0
+                                                  : strcmp(image->format, "luks") == 0;
+
+    if (snapset_set_handle(set, index)->path == NULL)
+        snapset_set_report(set, index, SNAPSET_RULE_IMAGE_UNSUPPORTED, NULL,
+                           "it is not a local file");
+    else if (is_encrypted)
+        snapset_set_report(set, index, SNAPSET_RULE_IMAGE_UNSUPPORTED,
+                           "take an internal snapshot (without --external)",
+                           "it is encrypted, and what is written to an overlay would not be");
+    else if (image->header != NULL)
+        check_writable(set, index, FALSE);
 }
 
 gboolean
@@ -405,7 +409,7 @@ snapset_set_load(SnapsetSet *set, SnapsetAccess access, GError **error)
 
     set->access = access;
     for (guint i = 0; i < set->sources->len; i++) {
-        g_ptr_array_add(set->handles, handle_new(set->sources->pdata[i]));
+        g_ptr_array_add(set->handles, snapset_handle_new(set->sources->pdata[i]));
         if (writing && !open_handle(set, i, error))
             return FALSE;
     }
@@ -414,8 +418,12 @@ snapset_set_load(SnapsetSet *set, SnapsetAccess access, GError **error)
     snapset_set_check_pending(set);
     if (!writing || access == SNAPSET_FOR_REPAIRING)
         return TRUE;
-    for (guint i = 0; i < set->images->len; i++)
-        check_writable(set, i, access == SNAPSET_FOR_RECORDING);
+    for (guint i = 0; i < set->images->len; i++) {
+        if (access == SNAPSET_FOR_OVERLAYS)
+            check_base(set, i);
+        else
+            check_writable(set, i, access == SNAPSET_FOR_RECORDING);
+    }
     return TRUE;
 }
 
@@ -424,26 +432,27 @@ snapset_set_load(SnapsetSet *set, SnapsetAccess access, GError **error)
 SnapsetLedger *
 snapset_set_ledger(const SnapsetSet *set, guint index)
 {
-    const SnapsetImage *image = snapset_set_image(set, index);
-    SnapsetLedger *ledger =
-        image->ledger != NULL ? snapset_ledger_copy(image->ledger) : snapset_ledger_new();
-    if (!image->sealed)
-        snapset_lineage_thaw(ledger);
-    return ledger;
+    return snapset_lineage_ledger(snapset_set_image(set, index));
+}
+
+GBytes *
+snapset_image_encode(const SnapsetImage *image, SnapsetLedger *ledger, GError **error)
+{
+    if (!snapset_stamp_fits(image, ledger, NULL))
+        snapset_lineage_compact(ledger, image);
+    return snapset_stamp_fits(image, ledger, error)
+               ? snapset_ledger_encode(ledger, SNAPSET_SLOT_SIZE_MAX, error)
+               : NULL;
 }
 
 GBytes *
 snapset_set_encode(SnapsetSet *set, guint index, SnapsetLedger *ledger, gboolean is_needed)
 {
-    const SnapsetImage *image = snapset_set_image(set, index);
     g_autoptr(GError) failure = NULL;
+    GBytes *bytes = snapset_image_encode(snapset_set_image(set, index), ledger, &failure);
 
-    if (!snapset_stamp_fits(image, ledger, NULL))
-        snapset_lineage_compact(ledger, image);
-    if (snapset_stamp_fits(image, ledger, &failure))
-        return snapset_ledger_encode(ledger, SNAPSET_SLOT_SIZE_MAX, NULL);
     if (is_needed && g_error_matches(failure, SNAPSET_ERROR, SNAPSET_ERROR_NO_ROOM))
-        report_image(set, index, SNAPSET_RULE_NO_ROOM, "delete snapshots that are no longer needed",
-                     failure->message);
-    return NULL;
+        snapset_set_report(set, index, SNAPSET_RULE_NO_ROOM,
+                           "delete snapshots that are no longer needed", failure->message);
+    return bytes;
 }

@@ -12,25 +12,21 @@
 
 #include "common/core/catalog.h"
 #include "common/core/report.h"
-#include "common/io/file.h"
-#include "common/io/qemu-img.h"
-#include "common/io/source.h"
-
-/* One image of the set on this host. */
-typedef struct {
-    const SnapsetSource *source;
-    char *path;   /* absolute, links resolved; NULL: not a local file */
-    SnapsetFd fd; /* open read-write and locked; -1: not for writing */
-    gboolean is_block;
-} SnapsetHandle;
+#include "common/ops/handle.h"
 
 typedef enum {
     SNAPSET_FOR_READING,
     SNAPSET_FOR_CHECKING,  /* reading, both copies of every record */
     SNAPSET_FOR_WRITING,   /* locked; what is in the way of writing goes into the report */
     SNAPSET_FOR_RECORDING, /* also refused where no record can be written */
+    SNAPSET_FOR_OVERLAYS,  /* locked; any local file that an overlay can stand on will do */
     SNAPSET_FOR_REPAIRING, /* locked, and no record is too damaged */
 } SnapsetAccess;
+
+/* The machine's disk that @from was is @to from now on. */
+typedef struct {
+    char *from, *to; /* as a person names them */
+} SnapsetMove;
 
 typedef struct {
     GPtrArray *sources; /* of SnapsetSource *, owned */
@@ -43,6 +39,7 @@ typedef struct {
     SnapsetProgress progress; /* NULL: none */
     gpointer progress_data;
     GPtrArray *notes; /* of char *: what a person should be told of a change that was made */
+    GPtrArray *moves; /* of SnapsetMove *: the images whose active file is, or would be, another */
 } SnapsetSet;
 
 /* Takes over @sources and @tools; @verdicts is copied. */
@@ -76,13 +73,15 @@ gboolean snapset_set_reload(SnapsetSet *set, GError **error);
 const SnapsetHandle *snapset_set_handle(const SnapsetSet *set, guint index);
 const SnapsetImage *snapset_set_image(const SnapsetSet *set, guint index);
 
-/* A handle for a local image, open read-write and locked. NULL with SNAPSET_ERROR_LOCKED, ... */
-SnapsetHandle *snapset_handle_open(const SnapsetSource *source, GError **error);
-void snapset_handle_free(SnapsetHandle *handle);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(SnapsetHandle, snapset_handle_free)
+/* The active file of image @index is, or will be, @to. */
+void snapset_set_add_move(SnapsetSet *set, guint index, const char *to);
 
-/* The handle as qemu-img wants it; borrows from the handle. */
-SnapsetQemuTarget snapset_handle_target(const SnapsetHandle *handle);
+/*
+ * Image @index is the qcow2 (or other) file @path from now on, called @name: gives up what was
+ * there, with its lock. Reload the set when all are replaced.
+ */
+void snapset_set_replace(SnapsetSet *set, guint index, const char *path, const char *name,
+                         const char *format);
 
 /*
  * A copy of the image's ledger, or an empty one, to be changed and stamped. Free it.
@@ -90,13 +89,17 @@ SnapsetQemuTarget snapset_handle_target(const SnapsetHandle *handle);
 SnapsetLedger *snapset_set_ledger(const SnapsetSet *set, guint index);
 
 /*
- * The encoded form of @ledger if it fits into image @index, if need be without the records of
- * entries that are gone. NULL with no-room in the report, or where @is_needed is FALSE without.
+ * The encoded form of @ledger if it fits into @image, if need be without the records of entries
+ * that are gone. NULL as snapset_stamp_fits().
  */
+GBytes *snapset_image_encode(const SnapsetImage *image, SnapsetLedger *ledger, GError **error);
+
+/* The same for image @index; NULL with no-room in the report, or if not @is_needed without. */
 GBytes *snapset_set_encode(SnapsetSet *set, guint index, SnapsetLedger *ledger, gboolean is_needed);
 
-/* Put an image's name before the error's message. Returns FALSE. */
-gboolean snapset_name_error(GError **error, const char *filename);
+/* Report @what is said against image @index by that rule; @hint may be NULL. */
+void snapset_set_report(SnapsetSet *set, guint index, SnapsetRule rule, const char *hint,
+                        const char *what);
 
 /* Tell the person something about what was done. */
 void snapset_set_note(SnapsetSet *set, const char *format, ...) G_GNUC_PRINTF(2, 3);

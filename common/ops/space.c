@@ -32,14 +32,36 @@ bytes_written(const SnapsetImage *image)
 typedef struct {
     guint64 id;
     guint64 available, needed; /* bytes */
-    GPtrArray *names;
+    GPtrArray *names;          /* of char *, owned */
 } FileSystem;
+
+struct SnapsetSpace {
+    GArray *systems; /* of FileSystem */
+};
 
 static void
 file_system_clear(gpointer data)
 {
     FileSystem *fs = data;
     g_ptr_array_unref(fs->names);
+}
+
+SnapsetSpace *
+snapset_space_new(void)
+{
+    SnapsetSpace *space = g_new0(SnapsetSpace, 1);
+    space->systems = g_array_new(FALSE, FALSE, sizeof(FileSystem));
+    g_array_set_clear_func(space->systems, file_system_clear);
+    return space;
+}
+
+void
+snapset_space_free(SnapsetSpace *space)
+{
+    if (space == NULL)
+        return;
+    g_array_unref(space->systems);
+    g_free(space);
 }
 
 static FileSystem *
@@ -52,13 +74,30 @@ file_system_of(GArray *systems, const struct statvfs *st)
     }
     FileSystem fs = {.id = st->f_fsid,
                      .available = (guint64)st->f_bavail * st->f_frsize,
-                     .names = g_ptr_array_new()};
+                     .names = g_ptr_array_new_with_free_func(g_free)};
     g_array_append_val(systems, fs);
     return &g_array_index(systems, FileSystem, systems->len - 1);
 }
 
 static void
-report_full(SnapsetSet *set, const FileSystem *fs)
+add_bytes(SnapsetSpace *space, const struct statvfs *st, guint64 bytes, const char *name)
+{
+    FileSystem *fs = file_system_of(space->systems, st);
+    fs->needed += bytes;
+    g_ptr_array_add(fs->names, g_strdup(name));
+}
+
+void
+snapset_space_add(SnapsetSpace *space, const char *path, guint64 bytes, const char *name)
+{
+    struct statvfs st;
+
+    if (statvfs(path, &st) == 0)
+        add_bytes(space, &st, bytes, name);
+}
+
+static void
+report_full(const FileSystem *fs, SnapsetReport *report)
 {
     char needed[SNAPSET_SIZE_TEXT_SIZE];
     char available[SNAPSET_SIZE_TEXT_SIZE];
@@ -66,9 +105,19 @@ report_full(SnapsetSet *set, const FileSystem *fs)
 
     snapset_format_size(fs->needed, needed);
     snapset_format_size(fs->available, available);
-    snapset_report_add(set->report, SNAPSET_RULE_NO_SPACE, NULL, fs->names,
+    snapset_report_add(report, SNAPSET_RULE_NO_SPACE, NULL, fs->names,
                        g_strdup("free some space on their file system"),
                        "up to %s may be written to %s, and %s are free", needed, names, available);
+}
+
+void
+snapset_space_judge(const SnapsetSpace *space, SnapsetReport *report)
+{
+    for (guint i = 0; i < space->systems->len; i++) {
+        const FileSystem *fs = &g_array_index(space->systems, FileSystem, i);
+        if (fs->needed > fs->available)
+            report_full(fs, report);
+    }
 }
 
 /*
@@ -98,8 +147,7 @@ check_capacity(SnapsetSet *set, const SnapsetImage *image)
 void
 snapset_space_check(SnapsetSet *set, GPtrArray *wanted)
 {
-    g_autoptr(GArray) systems = g_array_new(FALSE, FALSE, sizeof(FileSystem));
-    g_array_set_clear_func(systems, file_system_clear);
+    g_autoptr(SnapsetSpace) space = snapset_space_new();
 
     for (guint i = 0; i < set->images->len; i++) {
         const SnapsetImage *image = snapset_set_image(set, i);
@@ -109,15 +157,8 @@ snapset_space_check(SnapsetSet *set, GPtrArray *wanted)
             continue;
         check_capacity(set, image);
         /* A block device has no file system of its own that could be asked. */
-        if (handle->fd < 0 || handle->is_block || fstatvfs(handle->fd, &st) < 0)
-            continue;
-        FileSystem *fs = file_system_of(systems, &st);
-        fs->needed += bytes_written(image);
-        g_ptr_array_add(fs->names, image->filename);
+        if (handle->fd >= 0 && !handle->is_block && fstatvfs(handle->fd, &st) == 0)
+            add_bytes(space, &st, bytes_written(image), image->filename);
     }
-    for (guint i = 0; i < systems->len; i++) {
-        const FileSystem *fs = &g_array_index(systems, FileSystem, i);
-        if (fs->needed > fs->available)
-            report_full(set, fs);
-    }
+    snapset_space_judge(space, set->report);
 }

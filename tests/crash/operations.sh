@@ -7,6 +7,8 @@
 . "$(dirname "$0")/../lib/harness.sh"
 # shellcheck source=../lib/images.sh
 . "$(dirname "$0")/../lib/images.sh"
+# shellcheck source=../lib/crash.sh
+. "$(dirname "$0")/../lib/crash.sh"
 requires qemu-img qemu-io strace flock
 
 IMAGES=(a b c)
@@ -102,18 +104,6 @@ reset_scene() {
 
 # ---- judging ------------------------------------------------------------------------------------
 
-journals() {
-    [ ! -d "$SNAPSHOT_SET_STATE_DIR" ] || find "$SNAPSHOT_SET_STATE_DIR" -name '*.journal'
-}
-
-# Children that outlive what started them are waited for.
-settle() {
-    local lock
-    for lock in "$SNAPSHOT_SET_STATE_DIR"/operations/*.lock; do
-        [ ! -e "$lock" ] || flock -w 20 "$lock" true || fail "$AT: something still runs"
-    done
-}
-
 # all_or_none [BEFORE]: judge the images; with an argument only that outcome is right
 all_or_none() {
     local image outcome rc
@@ -162,21 +152,6 @@ recovered() {
     POINTS=$((POINTS + 1))
 }
 
-# inject SYSCALL WHAT N COMMAND...: run it, and into RC how it ended; FALSE when nothing happened to
-# it because it makes fewer such calls
-inject() {
-    local call=$1 what=$2 number=$3
-    shift 3
-    AT="${OPERATION[*]}: $what in $call $number"
-    RC=0
-    { # in braces, that bash says "Killed" to no one
-        strace "${FOLLOW[@]}" -qq -o trace -e "trace=$call" -e "inject=$call:$what:when=$number" \
-            "$SNAPSHOT_SET" "$@" >out.txt 2>err.txt || RC=$?
-    } 2>/dev/null
-    grep -q '(INJECTED)\|killed by SIGKILL' trace
-}
-FOLLOW=()
-
 # ---- killed -------------------------------------------------------------------------------------
 
 # killed SYSCALL [STEP]: at every STEPth such call that the operation makes itself. Calls are regular
@@ -196,8 +171,7 @@ killed() {
 }
 
 killed_everywhere() {
-    [ -z "$SANITIZE" ] || skip 'a traced process cannot be searched for leaks'
-    strace -o trace true 2>/dev/null || skip 'cannot trace'
+    traceable
     for call in pwrite64 fdatasync fsync /^rename /^unlink write; do
         killed "$call"
     done
@@ -220,28 +194,6 @@ test_adopt_killed() { scene pristine_images adopt tag=looped && killed_everywher
 test_protect_killed() { scene pristine_images protect tag=old && killed_everywhere; }
 
 # ---- the children -------------------------------------------------------------------------------
-
-# doomed_qemu_img N WHEN WHOM: a qemu-img of which the Nth to be started kills itself before or after
-# its work; with WHOM "both" what started it too; with "fail" it only fails, with "rest" so do all
-# after it
-doomed_qemu_img() {
-    rm -rf turns
-    mkdir turns
-    cat >doomed <<EOT
-#!/bin/bash
-turn=1
-until mkdir "$PWD/turns/\$turn" 2>/dev/null; do turn=\$((turn + 1)); done
-[ \$turn -eq $1 ] || { [ $3 = rest ] && [ \$turn -gt $1 ]; } ||
-    exec -a qemu-img "$REAL_QEMU_IMG" "\$@"
-[ $2 = before ] || "$REAL_QEMU_IMG" "\$@"
-case $3 in
-fail | rest) echo 'qemu-img: no luck' >&2; exit 1 ;;
-both) kill -KILL \$PPID ;;
-esac
-kill -KILL \$\$
-EOT
-    chmod +x doomed
-}
 
 # The Nth qemu-img dies, or fails, and the operation lives: all is undone, and one message says so.
 children_fail() {
@@ -297,8 +249,7 @@ test_delete_dies_with_a_child() { scene pristine_images delete tag=old && all_di
 
 # Within qemu-img too: some of its threads make the Nth such call.
 test_killed_within_the_children() {
-    [ -z "$SANITIZE" ] || skip 'a traced process cannot be searched for leaks'
-    strace -o trace true 2>/dev/null || skip 'cannot trace'
+    traceable
     FOLLOW=(-f)
     scene pristine_images apply tag=old
     for call in pwrite64 fdatasync; do
@@ -347,13 +298,8 @@ killed_again() {
     done
 }
 
-twice() {
-    [ -z "$SANITIZE" ] || skip 'a traced process cannot be searched for leaks'
-    strace -o trace true 2>/dev/null || skip 'cannot trace'
-}
-
 test_create_killed_twice() {
-    twice
+    traceable
     scene pristine_images create new
     killed_again /^rename 2
     killed_again pwrite64 2
@@ -361,7 +307,7 @@ test_create_killed_twice() {
 }
 
 test_apply_killed_twice() {
-    twice
+    traceable
     scene pristine_images apply tag=old
     killed_again /^rename 3
     killed_again pwrite64 2
@@ -369,7 +315,7 @@ test_apply_killed_twice() {
 }
 
 test_delete_killed_twice() {
-    twice
+    traceable
     scene pristine_images delete tag=old
     killed_again pwrite64 1
     note "$POINTS times"
@@ -379,7 +325,7 @@ test_delete_killed_twice() {
 
 # pending: an apply that has been killed when all images had been applied
 pending() {
-    twice
+    traceable
     scene pristine_images apply tag=old
     reset_scene
     inject /^rename signal=KILL 3 "${OPERATION[@]}" || fail "$AT: it was not killed"
@@ -585,8 +531,7 @@ failing() {
 }
 
 failing_everywhere() {
-    [ -z "$SANITIZE" ] || skip 'a traced process cannot be searched for leaks'
-    strace -o trace true 2>/dev/null || skip 'cannot trace'
+    traceable
     failing pwrite64 EIO
     failing fdatasync EIO
     failing fsync ENOSPC

@@ -42,11 +42,15 @@ check_journal(const SnapsetJournal *journal)
     g_assert(journal->phase <= SNAPSET_PHASE_FINISH);
     for (guint i = 0; i < journal->images->len; i++) {
         const SnapsetJournalImage *image = journal->images->pdata[i];
-        g_assert(image->path != NULL);
+        g_assert(image->path != NULL && image->format != NULL);
         g_assert(snapset_journal_concerns(journal, image->path, 0, 0));
         for (guint j = 0; j < image->doomed->len; j++) {
             const SnapsetDoomed *doomed = image->doomed->pdata[j];
             g_assert(doomed->id != NULL && doomed->tag != NULL);
+        }
+        if (image->overlay != NULL) {
+            g_assert(image->overlay->temporary != NULL);
+            g_assert(snapset_journal_concerns(journal, image->overlay->path, 0, 0));
         }
         if (image->after != NULL)
             snapset_ledger_free(snapset_ledger_decode((SnapsetBytes){

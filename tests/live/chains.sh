@@ -36,7 +36,7 @@ disks() {
 
 # lineage FILE...: "tag<parent tag", by tag
 lineage() {
-    ss list --output=json "$@" >"$OUT_FILE"
+    ss list --all --output=json "$@" >"$OUT_FILE"
     json '" ".join(sorted(s["tag"] + "<" + next((p["tag"] for p in d["snapshots"] if p["id"] == s["parent"]), "") for s in d["snapshots"]))'
 }
 
@@ -76,10 +76,17 @@ test_external_snapshots_are_recorded() {
     expect_out 'chain-broken'
 }
 
-test_active_commit() {
+# two_overlays [sealed]: the external snapshots one and two; with an argument, of a machine that has
+# been started anew since, so that QEMU opens the backing files to read, and they are sealed
+two_overlays() {
     guarded a.qcow2 b.qcow2
     expect_rc 0 libvirt snapshot-create-as d one --disk-only --atomic
     expect_rc 0 libvirt snapshot-create-as d two --disk-only --atomic
+    [ $# -eq 0 ] || { libvirt destroy d && libvirt start d; } >/dev/null
+}
+
+test_active_commit() {
+    two_overlays "$@"
     for disk in vda vdb; do
         expect_rc 0 libvirt blockcommit d "$disk" --active --pivot --wait
     done
@@ -94,9 +101,7 @@ test_active_commit() {
 }
 
 test_commit_into_the_base() {
-    guarded a.qcow2 b.qcow2
-    expect_rc 0 libvirt snapshot-create-as d one --disk-only --atomic
-    expect_rc 0 libvirt snapshot-create-as d two --disk-only --atomic
+    two_overlays "$@"
     for disk in vda vdb; do
         expect_rc 0 libvirt blockcommit d "$disk" --top "$PWD/${disk/vd/}.one" \
             --base "$PWD/${disk/vd/}.qcow2" --wait
@@ -111,6 +116,10 @@ test_commit_into_the_base() {
     expect_rc 2 ss check a.two b.two
     expect_out 'chain-broken'
 }
+
+# What QEMU opens to read and then writes to keeps its seal.
+test_commit_into_a_sealed_base() { test_commit_into_the_base sealed; }
+test_active_commit_into_a_sealed_base() { test_active_commit sealed; }
 
 test_pull() {
     guarded a.qcow2 b.qcow2

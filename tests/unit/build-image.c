@@ -6,7 +6,12 @@
 
 #define UUID "[A-Z?-]|\\([^)]*\\)"
 #define MOMENT "(?<tag>[^@]*)@(?<date>\\d+)(\\.(?<nsec>\\d+))?(\\+(?<clock>\\d+))?"
-#define RECORD "(?<uuid>" UUID ")(?<flags>[episl]*)(\\*(?<members>\\d+))?(<(?<parent>" UUID "))?"
+#define RECORD                                                                                     \
+    "(?<uuid>" UUID ")(?<flags>[episbfl]*)(\\*(?<members>\\d+))?(<(?<parent>" UUID "))?"           \
+    "('(?<external>[^']*)')?"
+
+/* In the order of SnapsetRecordFlags. */
+static const char flag_letters[] = "episbfl";
 
 static GMatchInfo *
 match(const char *pattern, const char *word)
@@ -117,12 +122,9 @@ add_record(SnapsetImage *image, const SnapsetEntry *entry, const char *word)
     record->members = number(info, "members");
     if (parent != NULL)
         record->parent = build_uuid(parent);
+    record->tag = text_of(info, "external");
     for (const char *flag = flags; flag != NULL && *flag != '\0'; flag++)
-        record->flags |= *flag == 'e'   ? SNAPSET_RECORD_EXTERNAL
-                         : *flag == 'p' ? SNAPSET_RECORD_PROTECTED
-                         : *flag == 'i' ? SNAPSET_RECORD_PARENT_INFERRED
-                         : *flag == 's' ? SNAPSET_RECORD_SINGLE
-                                        : SNAPSET_RECORD_PARENT_LIBVIRT;
+        record->flags |= 1 << (strchr(flag_letters, *flag) - flag_letters);
     g_ptr_array_add(ledger_of(image)->records, record);
 }
 
@@ -146,6 +148,28 @@ add_entry(SnapsetImage *image, const char *word)
     entry->disk_size = number(info, "size");
     if (record != NULL)
         add_record(image, entry, record);
+}
+
+static const struct {
+    const char *word;
+    SnapsetChainEnd end;
+} ends[] = {
+    {"!missing", SNAPSET_CHAIN_MISSING}, {"!unreadable", SNAPSET_CHAIN_UNREADABLE},
+    {"!loop", SNAPSET_CHAIN_LOOP},       {"!too-long", SNAPSET_CHAIN_TOO_LONG},
+    {"!remote", SNAPSET_CHAIN_REMOTE},
+};
+
+static gboolean
+set_end(SnapsetImage *image, const char *word)
+{
+    for (gsize i = 0; i < G_N_ELEMENTS(ends); i++) {
+        if (strcmp(ends[i].word, word) != 0)
+            continue;
+        image->chain_end = ends[i].end;
+        image->chain_end_name = g_strdup("end");
+        return TRUE;
+    }
+    return FALSE;
 }
 
 static void
@@ -187,19 +211,18 @@ image_new(const char *filename)
     return image;
 }
 
-/* The next file of @top's chain. */
-static SnapsetImage *
-backing_new(SnapsetImage *top)
+/* A new image of the set, or a new link of the one that is @active. */
+static void
+add_link(GPtrArray *images, SnapsetImage **active, SnapsetImage *image, gboolean is_link)
 {
-    if (top->backing == NULL)
-        top->backing = g_ptr_array_new_with_free_func((GDestroyNotify)snapset_image_free);
-    g_autofree char *name = g_strdup_printf("%s.base%u", top->filename, top->backing->len);
-    SnapsetImage *image = image_new(name);
-    SnapsetImage *above = top->backing->len > 0 ? top->backing->pdata[top->backing->len - 1] : top;
-
-    above->backing_filename = g_strdup(name);
-    g_ptr_array_add(top->backing, image);
-    return image;
+    if (!is_link) {
+        *active = image;
+        g_ptr_array_add(images, image);
+        return;
+    }
+    if ((*active)->backing == NULL)
+        (*active)->backing = g_ptr_array_new_with_free_func((GDestroyNotify)snapset_image_free);
+    g_ptr_array_add((*active)->backing, image);
 }
 
 GPtrArray *
@@ -208,15 +231,28 @@ build_images(const char *text)
     GPtrArray *images = g_ptr_array_new_with_free_func((GDestroyNotify)snapset_image_free);
     g_auto(GStrv) words = g_strsplit(text, " ", -1);
     SnapsetImage *image = NULL;
+    SnapsetImage *active = NULL;
+    guint64 inode = 0;
 
     for (gsize i = 0; words[i] != NULL; i++) {
         const char *word = words[i];
         if (g_str_has_suffix(word, ":")) {
-            g_autofree char *name = g_strndup(word, strlen(word) - 1);
+            gboolean is_link = *word == '/';
+            g_autofree char *name = g_strndup(word + is_link, strlen(word) - 1 - is_link);
+            if (is_link)
+                image->backing_filename = g_strdup(name);
             image = image_new(name);
-            g_ptr_array_add(images, image);
+            image->inode = ++inode;
+            add_link(images, &active, image, is_link);
         } else if (strcmp(word, "|") == 0) {
-            image = backing_new(images->pdata[images->len - 1]);
+            g_autofree char *name = g_strdup_printf("%s.base%u", active->filename,
+                                                    snapset_image_link_count(active) - 1);
+            image->backing_filename = g_strdup(name);
+            image = image_new(name);
+            image->inode = ++inode;
+            add_link(images, &active, image, TRUE);
+        } else if (*word == '!' && set_end(active, word)) {
+            image->backing_filename = g_strdup("end");
         } else if (*word == '>') {
             ledger_of(image)->current = build_uuid(word + 1);
         } else if (*word == '~') {
@@ -228,10 +264,8 @@ build_images(const char *text)
         }
     }
     for (guint i = 0; i < images->len; i++) {
-        const SnapsetImage *top = images->pdata[i];
-        snapset_image_finish(images->pdata[i]);
-        for (guint j = 0; top->backing != NULL && j < top->backing->len; j++)
-            snapset_image_finish(top->backing->pdata[j]);
+        for (guint j = 0; j < snapset_image_link_count(images->pdata[i]); j++)
+            snapset_image_finish((SnapsetImage *)snapset_image_link(images->pdata[i], j));
     }
     return images;
 }
@@ -241,4 +275,25 @@ build_catalog(const char *text)
 {
     g_autoptr(GPtrArray) images = build_images(text);
     return snapset_catalog_new(images);
+}
+
+char *
+build_ledger_text(const SnapsetLedger *ledger)
+{
+    GString *out = g_string_new(NULL);
+
+    for (guint i = 0; i < ledger->records->len; i++) {
+        const SnapsetRecord *record = ledger->records->pdata[i];
+        g_autofree char *name = build_uuid_name(&record->identity);
+        g_autofree char *parent = build_uuid_name(&record->parent);
+        g_string_append(out, name);
+        for (guint bit = 0; flag_letters[bit] != '\0'; bit++) {
+            if (record->flags & 1 << bit)
+                g_string_append_c(out, flag_letters[bit]);
+        }
+        g_string_append_printf(out, "<%s ", parent);
+    }
+    g_autofree char *current = build_uuid_name(&ledger->current);
+    g_string_append_printf(out, ">%s", current);
+    return g_string_free(out, FALSE);
 }

@@ -7,7 +7,7 @@
  * Words, separated by blanks:
  *
  *     NAME:      begins the image of that file name; all that follows belongs to it
- *     |          the same for its backing file, or that one's
+ *     /NAME:     begins the next file of its backing chain; | does so without a name
  *     TAG@DATE   an entry of that tag and date in seconds, and directly after it, in this order,
  *         .NSEC      nanoseconds
  *         +CLOCK     VM clock, seconds
@@ -19,9 +19,11 @@
  *     >UUID      the image's current
  *     !sealed !bitmaps !v2 !no-header !incomplete (the entry before it)
  *     !one-damaged !damaged !two-records !foreign   the state of the record
+ *     !missing !unreadable !loop !too-long !remote   how the chain ends, at a file called "end"
  *
- *     RECORD is UUID[FLAGS][*MEMBERS][<PARENT]; FLAGS are e external, p protected, i parent was
- *     inferred, s single, l parent is libvirt's; PARENT is a UUID. Without one it is nil: a root.
+ *     RECORD is UUID[FLAGS][*MEMBERS][<PARENT]['TAG']; FLAGS are e external, b base sealed,
+ *     f frozen, p protected, i parent was inferred, s single, l parent is libvirt's; PARENT is
+ *     a UUID. Without one it is nil: a root.
  *     UUID is a capital letter (16 such bytes), - (nil), ? (the derived identity of the entry
  *     before it) or (TAG@DATE...) (the derived identity of such an entry).
  *
@@ -36,6 +38,12 @@ GPtrArray *build_images(const char *text);
 
 /* The catalogue of @text; its images are freed with it. */
 SnapsetCatalog *build_catalog(const char *text);
+
+/*
+ * What a ledger says, in the same words: "UUIDFLAGS<PARENT" of each record, then ">CURRENT". Caller
+ * frees.
+ */
+char *build_ledger_text(const SnapsetLedger *ledger);
 
 /* The UUID that a word of the above kind stands for. */
 SnapsetUuid build_uuid(const char *word);

@@ -128,6 +128,51 @@ test_equal(void)
     g_assert_cmpuint(snapset_uuid_hash(&sample), ==, snapset_uuid_hash(&copy));
 }
 
+/* Version 1: the time comes back, and the first digits tell neighbours apart. */
+static void
+test_time(void)
+{
+    static const guint8 zeros[SNAPSET_UUID_SIZE];
+    static const guint8 ones[SNAPSET_UUID_SIZE] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                                                   0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+    static const guint64 times[] = {0, 1, 999, 1795290621689, 0xffffffffull * 1000, 60000000000000};
+    char text[SNAPSET_UUID_TEXT_SIZE];
+
+    for (gsize i = 0; i < G_N_ELEMENTS(times); i++) {
+        SnapsetUuid low = snapset_uuid_from_time(times[i], zeros);
+        SnapsetUuid high = snapset_uuid_from_time(times[i], ones);
+        SnapsetUuid next = snapset_uuid_from_time(times[i] + 1, zeros);
+        g_assert_cmpuint(snapset_uuid_time(&low), ==, times[i]);
+        g_assert_cmpuint(snapset_uuid_time(&high), ==, times[i]);
+        g_assert_cmpuint(snapset_load_be32(low.bytes), !=, snapset_load_be32(next.bytes));
+        g_assert_cmphex(high.bytes[6] >> 4, ==, 1);
+        g_assert_cmphex(high.bytes[8] >> 6, ==, 2);
+        g_assert_cmphex(low.bytes[10] & 1, ==, 1); /* a node that is random */
+    }
+    /* RFC 9562, appendix A.1 */
+    SnapsetUuid sample_v1 = snapset_uuid_nil;
+    g_assert_true(snapset_uuid_parse("C232AB00-9414-11EC-B3C8-9F6BDECED846", &sample_v1));
+    g_assert_cmpuint(snapset_uuid_time(&sample_v1), ==, 1645557742000);
+    SnapsetUuid made = snapset_uuid_from_time(1645557742000, zeros);
+    snapset_uuid_format(&made, text);
+    g_assert_cmpstr(text, ==, "c232ab00-9414-11ec-8000-010000000000");
+}
+
+/* Other versions tell no time, nor does one from before 1970. */
+static void
+test_no_time(void)
+{
+    SnapsetUuid old = snapset_uuid_nil;
+    SnapsetUuid digest = snapset_uuid_from_digest(sample.bytes);
+    SnapsetUuid random = snapset_uuid_from_random(sample.bytes);
+
+    old.bytes[6] = 0x10;
+    g_assert_cmpuint(snapset_uuid_time(&old), ==, 0);
+    g_assert_cmpuint(snapset_uuid_time(&digest), ==, 0);
+    g_assert_cmpuint(snapset_uuid_time(&random), ==, 0);
+    g_assert_cmpuint(snapset_uuid_time(&snapset_uuid_nil), ==, 0);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -137,5 +182,7 @@ main(int argc, char **argv)
     g_test_add_func("/uuid/prefix", test_prefix);
     g_test_add_func("/uuid/version-bits", test_version_bits);
     g_test_add_func("/uuid/equal", test_equal);
+    g_test_add_func("/uuid/time", test_time);
+    g_test_add_func("/uuid/no-time", test_no_time);
     return g_test_run();
 }

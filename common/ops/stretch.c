@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The stretches of backing chains that a deletion merges, and what stands against it. */
+#include "common/ops/stretch.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/core/format.h"
+#include "common/core/rules.h"
+#include "common/io/chain.h"
+#include "common/io/image-info.h"
+#include "common/ops/space.h"
+
+guint
+snapset_stretch_base(const SnapsetStretch *stretch)
+{
+    return stretch->bottom + 1;
+}
+
+const SnapsetImage *
+snapset_stretch_link(const SnapsetSet *set, const SnapsetStretch *stretch, guint link)
+{
+    return snapset_image_link(snapset_set_image(set, stretch->image), link);
+}
+
+const SnapsetStretch *
+snapset_stretch_at(GArray *stretches, guint index)
+{
+    return &g_array_index(stretches, SnapsetStretch, index);
+}
+
+/* Is what link @link of image @index stands on one of the snapshots that are deleted? */
+static gboolean
+is_chosen(GPtrArray *chosen, guint index, guint link)
+{
+    for (guint i = 0; i < chosen->len; i++) {
+        const SnapsetMember *member = snapset_snapshot_find(chosen->pdata[i], index);
+        if (member != NULL && member->link == link)
+            return TRUE;
+    }
+    return FALSE;
+}
+
+GArray *
+snapset_stretches_find(const SnapsetSet *set, GPtrArray *chosen)
+{
+    GArray *stretches = g_array_new(FALSE, FALSE, sizeof(SnapsetStretch));
+
+    for (guint i = 0; i < set->images->len; i++) {
+        guint links = snapset_image_link_count(snapset_set_image(set, i));
+        for (guint link = links - 1; link-- > 0;) {
+            if (!is_chosen(chosen, i, link))
+                continue;
+            SnapsetStretch stretch = {i, link, link};
+            while (stretch.top > 0 && is_chosen(chosen, i, stretch.top - 1))
+                stretch.top--;
+            g_array_append_val(stretches, stretch);
+            link = stretch.top;
+        }
+    }
+    return stretches;
+}
+
+/* ---- judging ---- */
+
+static void G_GNUC_PRINTF(5, 6) refuse(SnapsetSet *set, const SnapsetStretch *stretch,
+                                       SnapsetRule rule, const char *hint, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    g_autofree char *text = g_strdup_vprintf(format, args);
+    va_end(args);
+    snapset_report_add_image(set->report, rule, NULL,
+                             snapset_set_image(set, stretch->image)->filename, g_strdup(hint), "%s",
+                             text);
+}
+
+/* What a file that goes holds besides the guest's data would go with it. */
+static void
+judge_contents(SnapsetSet *set, const SnapsetStretch *stretch)
+{
+    for (guint link = stretch->top; link <= snapset_stretch_base(stretch); link++) {
+        const SnapsetImage *file = snapset_stretch_link(set, stretch, link);
+        g_autofree char *name = snapset_format_escaped(file->filename);
+        if (file->header != NULL && file->header->crypt_method != 0)
+            refuse(set, stretch, SNAPSET_RULE_IMAGE_UNSUPPORTED, NULL,
+                   "%s is encrypted, and is not merged", name);
+        if (link == snapset_stretch_base(stretch))
+            continue;
+        if (file->entries->len > 0)
+            refuse(set, stretch, SNAPSET_RULE_IMAGE_UNSUPPORTED, "delete these first",
+                   "%s holds internal snapshots, which would be lost when it is merged", name);
+        if (file->header != NULL && file->header->has_bitmaps)
+            refuse(set, stretch, SNAPSET_RULE_IMAGE_UNSUPPORTED,
+                   "finish or drop the backup that uses them (qemu-img bitmap --remove)",
+                   "%s holds dirty bitmaps, which would be lost when it is merged", name);
+        if (file->externals != NULL && file->externals->len > 1)
+            refuse(set, stretch, SNAPSET_RULE_IMAGE_UNSUPPORTED, NULL,
+                   "%s records more than one snapshot of its backing file", name);
+    }
+}
+
+/* The virtual size of the file below; of what is neither qcow2 nor raw QEMU knows it. */
+static gboolean
+base_size(const SnapsetSet *set, const SnapsetImage *base, guint64 *ret_size, GError **error)
+{
+    if (base->header != NULL || strcmp(base->format, "raw") == 0)
+        return snapset_round_up(base->virtual_size, 512, ret_size);
+    g_autoptr(SnapsetSource) source = snapset_source_new_file(base->filename, base->format);
+    g_autoptr(GPtrArray) children = g_ptr_array_new();
+    g_autoptr(SnapsetChild) child = snapset_qemu_describe(set->tools, source);
+    g_ptr_array_add(children, child);
+    snapset_children_run(children, -1, NULL, NULL);
+    g_autoptr(SnapsetImage) image = snapset_image_from_info(child, base->filename, error);
+    if (image == NULL)
+        return snapset_name_error(error, base->filename);
+    *ret_size = image->virtual_size;
+    return TRUE;
+}
+
+/* The file below grows with a larger overlay, if it can; it never shrinks. */
+static gboolean
+judge_sizes(SnapsetSet *set, const SnapsetStretch *stretch, GError **error)
+{
+    const SnapsetImage *base = snapset_stretch_link(set, stretch, snapset_stretch_base(stretch));
+    gboolean can_grow = base->header != NULL || strcmp(base->format, "raw") == 0;
+    g_autofree char *below = snapset_format_escaped(base->filename);
+    guint64 size = 0;
+
+    if (!base_size(set, base, &size, error))
+        return FALSE;
+    for (guint link = stretch->top; link <= stretch->bottom; link++) {
+        const SnapsetImage *file = snapset_stretch_link(set, stretch, link);
+        g_autofree char *name = snapset_format_escaped(file->filename);
+        if (file->virtual_size < size)
+            refuse(set, stretch, SNAPSET_RULE_IMAGE_UNSUPPORTED, NULL,
+                   "%s is smaller than %s, which cannot shrink to its size", name, below);
+        else if (file->virtual_size > size && !can_grow)
+            refuse(set, stretch, SNAPSET_RULE_IMAGE_UNSUPPORTED, NULL,
+                   "%s is larger than %s, whose format cannot grow to its size", name, below);
+    }
+    if (base->header != NULL && base->header->version < 3 && base->entries->len > 0 &&
+        snapset_stretch_link(set, stretch, stretch->top)->virtual_size > size)
+        refuse(set, stretch, SNAPSET_RULE_IMAGE_UNSUPPORTED, "qemu-img amend -o compat=1.1",
+               "%s has internal snapshots, and of version 2 cannot grow", below);
+    return TRUE;
+}
+
+static void
+add_folder_of(GPtrArray *folders, const char *path)
+{
+    char *real = realpath(path, NULL);
+    g_autofree char *folder = g_path_get_dirname(real != NULL ? real : path);
+
+    free(real);
+    if (!g_ptr_array_find_with_equal_func(folders, folder, g_str_equal, NULL))
+        g_ptr_array_add(folders, g_steal_pointer(&folder));
+}
+
+/* As the person would call them who named the image. */
+static char *
+show_names(GPtrArray *paths, const char *named)
+{
+    g_autoptr(GPtrArray) shown = g_ptr_array_new_with_free_func(g_free);
+
+    for (guint i = 0; i < paths->len; i++)
+        g_ptr_array_add(shown, snapset_path_beside(named, paths->pdata[i]));
+    return snapset_format_names(shown);
+}
+
+/* Nothing else may stand on what is changed or goes. */
+static void
+judge_siblings(SnapsetSet *set, const SnapsetStretch *stretch)
+{
+    const SnapsetImage *image = snapset_set_image(set, stretch->image);
+    g_autoptr(GPtrArray) folders = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GPtrArray) known = g_ptr_array_new();
+    g_autoptr(GPtrArray) bases = g_ptr_array_new();
+
+    for (guint link = 0; link < snapset_image_link_count(image); link++) {
+        const SnapsetImage *file = snapset_image_link(image, link);
+        g_ptr_array_add(known, (gpointer)file);
+        if (link >= stretch->top && link <= snapset_stretch_base(stretch))
+            g_ptr_array_add(bases, (gpointer)file);
+        if (link <= snapset_stretch_base(stretch))
+            add_folder_of(folders, file->filename);
+    }
+    g_autoptr(GPtrArray) others = snapset_chain_overlays(folders, bases, known);
+    if (others->len == 0)
+        return;
+    g_autofree char *names = show_names(others, image->filename);
+    g_autofree char *name = snapset_format_escaped(image->filename);
+    snapset_report_add(set->report, SNAPSET_RULE_CHAIN_BROKEN, NULL, others,
+                       g_strdup("remove these files, if nothing needs them any more"),
+                       "merging the chain of %s would change what other overlays stand on: %s",
+                       name, names);
+}
+
+/* qemu-img finds the files by their real places, and they must be the same from there. */
+static void
+judge_names(SnapsetSet *set, const SnapsetStretch *stretch, guint first)
+{
+    for (guint link = first; link <= stretch->bottom; link++) {
+        const SnapsetImage *overlay = snapset_stretch_link(set, stretch, link);
+        char *path = realpath(overlay->filename, NULL);
+        gboolean leads_on =
+            path != NULL &&
+            snapset_chain_leads_to(overlay, path, snapset_stretch_link(set, stretch, link + 1));
+        g_autofree char *name = snapset_format_escaped(overlay->filename);
+        free(path);
+        if (!leads_on)
+            refuse(set, stretch, SNAPSET_RULE_CHAIN_BROKEN,
+                   "give its backing file an absolute name with qemu-img rebase -u",
+                   "the relative backing file name of %s leads elsewhere from where it really is",
+                   name);
+    }
+}
+
+static void
+judge_removal(SnapsetSet *set, const SnapsetStretch *stretch)
+{
+    for (guint link = stretch->top; link <= stretch->bottom; link++) {
+        const SnapsetImage *file = snapset_stretch_link(set, stretch, link);
+        char *path = realpath(file->filename, NULL);
+        g_autofree char *folder = g_path_get_dirname(path != NULL ? path : file->filename);
+        g_autofree char *name = snapset_format_escaped(file->filename);
+        struct stat st;
+        gboolean is_device = stat(file->filename, &st) == 0 && S_ISBLK(st.st_mode);
+        free(path);
+        if (!is_device && access(folder, W_OK) < 0)
+            refuse(set, stretch, SNAPSET_RULE_IMAGE_UNSUPPORTED, NULL,
+                   "%s cannot be removed from its folder", name);
+    }
+}
+
+/* Into the file below goes no more than the overlays take. */
+static void
+add_space(SnapsetSpace *space, const SnapsetSet *set, const SnapsetStretch *stretch)
+{
+    const SnapsetImage *base = snapset_stretch_link(set, stretch, snapset_stretch_base(stretch));
+    guint64 bytes = 0;
+
+    for (guint link = stretch->top; link <= stretch->bottom; link++) {
+        struct stat st;
+        if (stat(snapset_stretch_link(set, stretch, link)->filename, &st) == 0)
+            bytes += (guint64)st.st_blocks * 512;
+    }
+    if (base->inode != 0) /* no device */
+        snapset_space_add(space, base->filename, bytes, base->filename);
+}
+
+gboolean
+snapset_stretches_judge(SnapsetSet *set, GArray *stretches, GError **error)
+{
+    g_autoptr(SnapsetSpace) space = snapset_space_new();
+
+    snapset_rules_links(set->catalog, set->report);
+    for (guint i = 0; i < stretches->len; i++) {
+        const SnapsetStretch *stretch = snapset_stretch_at(stretches, i);
+        if (i > 0 && snapset_stretch_at(stretches, i - 1)->image == stretch->image)
+            refuse(set, stretch, SNAPSET_RULE_IMAGE_UNSUPPORTED, "delete them one by one",
+                   "between the snapshots others stand that are to stay");
+        judge_contents(set, stretch);
+        if (!judge_sizes(set, stretch, error))
+            return FALSE;
+        judge_names(set, stretch, stretch->top > 0 ? stretch->top - 1 : 0);
+        judge_removal(set, stretch);
+        judge_siblings(set, stretch);
+        add_space(space, set, stretch);
+    }
+    snapset_space_judge(space, set->report);
+    return TRUE;
+}
