@@ -201,6 +201,7 @@ harness_command_failed() {
 harness_end_test() {
     local rc=$? index
     trap - EXIT ERR
+    trap '' TERM # timeout(1) sends it to the test and then to the whole group, so to what runs here
     set +eu
     for ((index = ${#HARNESS_CLEANUPS[@]} - 1; index >= 0; index--)); do
         eval "${HARNESS_CLEANUPS[index]}"
