@@ -207,24 +207,14 @@ freeze_again(const SnapsetImage *overlay, const SnapsetImage *base)
     stamp_file(base->filename, base, ledger, TRUE);
 }
 
-/*
- * Was data committed into the backing file @base, by a job that is done: so that @overlay stands on
- * it in the place of another? QEMU opens it to write when it is open already, which leaves its seal
- * alone.
- */
+/* Was data committed into @base, by a job that is done: so that it now is what another file was? */
 static gboolean
 is_committed(const SnapsetImage *overlay, const SnapsetImage *base, GPtrArray *events)
 {
     const SnapsetRecord *record = overlay_record(overlay);
-    gboolean found = FALSE;
 
-    for (guint i = 0; i < events->len; i++) {
-        const SnapsetLiveEvent *event = events->pdata[i];
-        const SnapsetLiveImage *into = event->images->len > 0 ? event->images->pdata[0] : NULL;
-        found |=
-            event->kind == SNAPSET_LIVE_EVENT_MOVE && into != NULL && into->inode == base->inode;
-    }
-    return found && record != NULL && !snapset_image_is_frozen_as(base, &record->identity);
+    return record != NULL && !snapset_image_is_frozen_as(base, &record->identity) &&
+           snapset_replay_moves_into(events, base);
 }
 
 static gboolean

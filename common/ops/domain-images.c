@@ -193,6 +193,17 @@ replay_into(const SnapsetHandle *handle, const SnapsetImage *image, GPtrArray *e
            snapset_stamp(handle->fd, ledger, seal ? SNAPSET_SEAL_SET : SNAPSET_SEAL_KEEP, error);
 }
 
+/* A disk into which a job moved data, while it was a backing file, is not what its seal says. */
+static gboolean
+break_false_seal(const SnapsetHandle *handle, SnapsetImage *image, GPtrArray *events,
+                 GError **error)
+{
+    if (!image->sealed || !snapset_replay_moves_into(events, image))
+        return TRUE;
+    image->sealed = FALSE;
+    return snapset_break_seal(handle->fd, error);
+}
+
 /* What is no qcow2 image any more, or has a record beyond reading, is passed over. */
 static gboolean
 replay_image(const SnapsetHandle *handle, GPtrArray *events, const Situation *situation,
@@ -212,7 +223,8 @@ replay_image(const SnapsetHandle *handle, GPtrArray *events, const Situation *si
     } else if (image->ledger_state == SNAPSET_LEDGER_DAMAGED) {
         note(situation->notes, handle->source->path, "its record is damaged");
         return TRUE;
-    } else if (replay_into(handle, image, events, situation, error)) {
+    } else if ((!situation->is_disk || break_false_seal(handle, image, events, error)) &&
+               replay_into(handle, image, events, situation, error)) {
         return TRUE;
     }
     return snapset_name_error(error, handle->source->name);

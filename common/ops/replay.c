@@ -288,3 +288,15 @@ snapset_replay(const SnapsetImage *image, GPtrArray *events, SnapsetLedger *ledg
         .frozen_by = replay.frozen_by,
     };
 }
+
+gboolean
+snapset_replay_moves_into(GPtrArray *events, const SnapsetImage *image)
+{
+    for (guint i = 0; i < events->len; i++) {
+        const SnapsetLiveEvent *event = events->pdata[i];
+        const SnapsetLiveImage *into = event->images->len > 0 ? event->images->pdata[0] : NULL;
+        if (event->kind == SNAPSET_LIVE_EVENT_MOVE && into != NULL && into->inode == image->inode)
+            return TRUE;
+    }
+    return FALSE;
+}

@@ -30,3 +30,9 @@ SnapsetExternal snapset_replay_external(const SnapsetLiveEvent *event,
 
 /* Apply @events (of SnapsetLiveEvent *) to @ledger, a copy of @image's or an empty one. */
 SnapsetReplayed snapset_replay(const SnapsetImage *image, GPtrArray *events, SnapsetLedger *ledger);
+
+/*
+ * Did a job move data into @image? QEMU opens a backing file to write when it is open already,
+ * which leaves its seal alone (FORMAT.md, "The seal"): that proves nothing then.
+ */
+gboolean snapset_replay_moves_into(GPtrArray *events, const SnapsetImage *image);
