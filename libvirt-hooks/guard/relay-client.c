@@ -134,10 +134,8 @@ outgrown(SnapsetRelay *relay, SnapsetState *state)
     SnapsetSpan beginning = message(relay, state);
     unsigned flags;
 
-    /* of these two, what is not there yet decides */
     if (snapset_watch_classify(beginning, &flags) == SNAPSET_COMMAND_PLAIN && !flow->fds_lost &&
-        !snapset_watch_is(beginning, "human-monitor-command") &&
-        !snapset_watch_is(beginning, "device_add")) {
+        !snapset_watch_is_open(beginning)) {
         pass_on(state);
         state->phase = SNAPSET_STREAM;
         return;

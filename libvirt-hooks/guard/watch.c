@@ -111,6 +111,8 @@ verdict(const Watched *watched, SnapsetSpan arguments, unsigned *ret_flags)
     return SNAPSET_COMMAND_WATCHED;
 }
 
+static const char hmp_command[] = "human-monitor-command";
+
 static SnapsetCommand
 classify_hmp(SnapsetSpan arguments, unsigned *ret_flags)
 {
@@ -166,12 +168,22 @@ snapset_watch_classify(SnapsetSpan command, unsigned *ret_flags)
         return SNAPSET_COMMAND_PLAIN;
     if (!members[EXECUTE].at)
         return SNAPSET_COMMAND_NAMELESS;
-    if (snapset_read_is(members[EXECUTE], "human-monitor-command"))
+    if (snapset_read_is(members[EXECUTE], hmp_command))
         return classify_hmp(members[ARGUMENTS], ret_flags);
     for (const Watched *watched = qmp_commands; watched->name; watched++)
         if (snapset_read_is(members[EXECUTE], watched->name))
             return verdict(watched, members[ARGUMENTS], ret_flags);
     return SNAPSET_COMMAND_PLAIN;
+}
+
+bool
+snapset_watch_is_open(SnapsetSpan beginning)
+{
+    bool open = snapset_watch_is(beginning, hmp_command);
+
+    for (const Watched *watched = qmp_commands; watched->name; watched++)
+        open |= watched->concerns_disks && snapset_watch_is(beginning, watched->name);
+    return open;
 }
 
 bool

@@ -21,6 +21,10 @@ typedef enum {
 /* What the message, or beginning of a message, @command is. */
 SnapsetCommand snapset_watch_classify(SnapsetSpan command, unsigned *ret_flags);
 
+/* Whether what is not there yet of @beginning, the beginning of a message, decides about it: the
+ * command's name is known, and its arguments matter. */
+bool snapset_watch_is_open(SnapsetSpan beginning);
+
 /* Whether @command is the QMP command @name. */
 bool snapset_watch_is(SnapsetSpan command, const char *name);
 

@@ -94,7 +94,7 @@ try_message(SnapsetSpan whole, gsize cut)
     SnapsetCommand cut_kind = snapset_watch_classify(beginning, &cut_flags);
 
     g_assert((kind == SNAPSET_COMMAND_WATCHED) == (flags != 0));
-    if (cut_kind == SNAPSET_COMMAND_PLAIN && !snapset_watch_is(beginning, "human-monitor-command"))
+    if (cut_kind == SNAPSET_COMMAND_PLAIN && !snapset_watch_is_open(beginning))
         g_assert(kind == SNAPSET_COMMAND_PLAIN || kind == SNAPSET_COMMAND_BROKEN);
     walk(whole);
     walk(beginning);

@@ -171,7 +171,8 @@ def long_commands():
     equal(client.line(), OK)
     for head in (b'{"id": 5, "arguments": {"x": "', b'{"id": 5, "execute": "transaction", "x": {"x": "',
                  b'{"id": 5, "execute": "human-monitor-command", "arguments": {"command-line": "',
-                 b'{"id": 5, "execute": "device_add", "arguments": {"x": "'):
+                 b'{"id": 5, "execute": "device_add", "arguments": {"x": "',
+                 b'{"id": 5, "execute": "blockdev-add", "arguments": {"x": "'):
         client.send(head + b"x" * ten + b'"}')
         assert client.silent(0.15), "answered before the command was whole"
         client.send(b', "execute": "savevm"}\r\n')
