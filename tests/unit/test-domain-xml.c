@@ -162,6 +162,38 @@ test_disks(gconstpointer data)
     expect_disks(status, disks[row].want);
 }
 
+static void
+expect_node(const SnapsetDomain *domain, const char *node, const char *path)
+{
+    const SnapsetDisk *found = snapset_domain_find_node(domain, node);
+
+    g_assert_cmpstr(found != NULL ? found->path : "-", ==, path);
+}
+
+/* A node of any file of any disk's chain is found. */
+static void
+test_nodes(void)
+{
+    g_autoptr(SnapsetDomain) domain = parse(
+        "<domain><devices>" DISK("", FILE_A VDA) DISK(
+            "",
+            QCOW2 "<source file='/top'>" NODES(
+                "s2",
+                "f2") "</source><backingStore type='file'><format type='qcow2'/>"
+                      "<source file='/mid'>" NODES(
+                          "s1",
+                          "f1") "</source><backingStore type='file'>"
+                                "<source file='/base'>" NODES(
+                                    "s0",
+                                    "f0") "</source></backingStore></backingStore>" VDA) "</devices></domain>",
+        NULL);
+
+    expect_node(domain, "f2", "/top");
+    expect_node(domain, "f1", "/mid");
+    expect_node(domain, "f0", "/base");
+    expect_node(domain, "none", "-");
+}
+
 /* What stands inside <os>. */
 static const struct {
     const char *name, *os, *want;
@@ -352,6 +384,7 @@ main(int argc, char **argv)
         g_autofree char *path = g_strdup_printf("/domain-xml/malformed/%" G_GSIZE_FORMAT, i);
         g_test_add_data_func(path, malformed[i], test_malformed);
     }
+    g_test_add_func("/domain-xml/nodes", test_nodes);
     g_test_add_func("/domain-xml/domain", test_domain);
     g_test_add_func("/domain-xml/prefixes", test_prefixes);
     g_test_add_func("/domain-xml/size", test_size);

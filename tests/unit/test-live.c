@@ -22,7 +22,8 @@ judge(const char *command, const char *set, SnapsetVerdict verdict)
         snapset_qmp_request_parse(command, strlen(command), NULL);
     GString *out = g_string_new(NULL);
 
-    for (guint i = 0; i < catalog->images->len; i++) {
+    gboolean is_plug = request != NULL && request->kind == SNAPSET_LIVE_PLUG; /* of the last one */
+    for (guint i = 0; i + is_plug < catalog->images->len; i++) {
         SnapsetDisk *disk = snapset_domain_add_disk(domain, "vd", "qcow2", NULL);
         disk->node = g_strdup_printf("d%u", i);
     }
@@ -188,6 +189,12 @@ static const struct {
     {"remove-node", "{'execute': 'blockdev-del', 'arguments': {'node-name': 'd0'}}", SAME, "-"},
     {"plug", "{'execute': 'device_add', 'arguments': {'driver': 'scsi-hd', 'drive': 'd0'}}", SAME,
      "-"},
+    {"plug-colliding",
+     "{'execute': 'device_add', 'arguments': {'driver': 'scsi-hd', 'drive': 'n'}}",
+     "a: b@100/5 b: b@900/5", "identity-collision"},
+    {"plug-beside-a-collision",
+     "{'execute': 'device_add', 'arguments': {'driver': 'scsi-hd', 'drive': 'n'}}",
+     "a: b@100/5 b: b@900/5 c:", "-"},
     {"plug-no-disk", "{'execute': 'device_add', 'arguments': {'driver': 'e1000'}}", SAME, "-"},
 
     {"hmp-overlay", HMP("snapshot_blkdev d0 /o qcow2"), SAME, "atomic"},
