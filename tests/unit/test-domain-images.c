@@ -793,6 +793,34 @@ test_overlay_on_a_changed_base(Fixture *fixture, gconstpointer data)
     g_assert_false(after->sealed); /* it is never called whole again */
 }
 
+/* What the disks were given since is committed into their bases, and they go on there. */
+static void
+test_committed(Fixture *fixture, gconstpointer data)
+{
+    static const char *const bases[] = {"a", "b"};
+
+    run_machine(fixture, "start +x");
+    take_external(fixture, "cd");
+    for (guint i = 0; i < fixture->domain->disks->len; i++) {
+        SnapsetDisk *disk = fixture->domain->disks->pdata[i];
+        g_autoptr(SnapsetLiveRequest) request = snapset_live_request_new(SNAPSET_LIVE_MOVE);
+        g_autofree char *base = path_of(fixture, bases[i]);
+        snapset_disk_add_backing(disk, "qcow2", base)->node = g_strdup("base");
+        g_ptr_array_add(request->nodes, g_strdup("base"));
+        g_autoptr(SnapsetLiveEvent) event = snapset_domain_chain_event(fixture->domain, request);
+        g_assert_true(snapset_live_journal_append(UUID, event, NULL));
+        g_clear_pointer(&((SnapsetDisk *)disk->backing->pdata[0])->node, g_free);
+        qemu_img(fixture, "commit -q", disk->target);
+        g_free(disk->path);
+        disk->path = g_steal_pointer(&base);
+        g_free(disk->target);
+        disk->target = g_strdup(bases[i]);
+    }
+    run_machine(fixture, "+y");
+    replay(fixture, TRUE);
+    expect_state(fixture, "ab", "x<- y<x >y!>y!");
+}
+
 /* ---- records ---- */
 
 /* Fill the image's record with what cannot be dropped from it. */
@@ -1003,6 +1031,7 @@ main(int argc, char **argv)
         {"two-overlays", test_two_overlays},
         {"overlays-twice", test_overlays_twice},
         {"overlay-on-a-changed-base", test_overlay_on_a_changed_base},
+        {"committed", test_committed},
         {"no-room", test_no_room},
         {"no-room-at-all", test_no_room_at_all},
         {"damaged", test_damaged},

@@ -373,6 +373,34 @@ test_record_of_an_entry(void)
     g_assert_true(snapset_lineage_record(image->ledger, y) == made);
 }
 
+/* What libvirt, or a person, says of entries that nobody had recorded. */
+static void
+test_adopt(void)
+{
+    g_autoptr(GPtrArray) images = build_images("a: x@1=As*1<B y@2");
+    const SnapsetImage *image = images->pdata[0];
+    SnapsetUuid z = build_uuid("Z");
+    SnapsetUuid p = build_uuid("P");
+
+    SnapsetRecord *old = snapset_lineage_adopt(image->ledger, snapset_image_entry(image, 0), &z, 2);
+    g_assert_true(old == snapset_image_entry(image, 0)->record);
+    g_assert_true(snapset_uuid_equal(&old->identity, &z));
+    g_assert_cmpuint(old->members, ==, 2);
+    g_assert_cmpuint(old->flags & SNAPSET_RECORD_SINGLE, ==, 0);
+    SnapsetRecord *made =
+        snapset_lineage_adopt(image->ledger, snapset_image_entry(image, 1), &z, 70000);
+    g_assert_cmpuint(made->members, ==, G_MAXUINT16);
+    g_assert_cmphex(made->binding, ==,
+                    snapset_identity_binding(&snapset_image_entry(image, 1)->derived));
+
+    snapset_lineage_take_parent(old, &p); /* its parent is known */
+    snapset_lineage_take_parent(made, &p);
+    g_autofree char *printed = print_ledger(image->ledger);
+    g_assert_cmpstr(printed, ==, "Z<B Z<P >-");
+    g_assert_cmpuint(old->flags & SNAPSET_RECORD_PARENT_LIBVIRT, ==, 0);
+    g_assert_cmpuint(made->flags & SNAPSET_RECORD_PARENT_LIBVIRT, !=, 0);
+}
+
 #define ADD_ROWS(folder, rows, function)                                                           \
     for (gsize i = 0; i < G_N_ELEMENTS(rows); i++) {                                               \
         g_autofree char *path = g_strdup_printf("/lineage/" folder "/%s", (rows)[i].name);         \
@@ -390,6 +418,7 @@ main(int argc, char **argv)
     ADD_ROWS("descendants", families, test_descendants)
     ADD_ROWS("change", changes, test_change)
     g_test_add_func("/lineage/walks-end", test_walks_end);
+    g_test_add_func("/lineage/adopt", test_adopt);
     g_test_add_func("/lineage/remove-by-its-own-field", test_remove_by_its_own_field);
     g_test_add_func("/lineage/compact-keeps-new-records", test_compact_keeps_new_records);
     g_test_add_func("/lineage/record-of-an-entry", test_record_of_an_entry);

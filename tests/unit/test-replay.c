@@ -41,6 +41,7 @@ static const struct {
     {"same-tag-in-one-second", "a: x@200.1 x@200.2", "S:-! C:(x@200.1) D:(x@200.1) C:(x@200.2)",
      "x@200.1*1<- x@200.2*1<x@200.1 >x@200.2 !"},
     {"dates-differ-by-image", "a: x@200", "S:-! C:(x@200),(x@201)", "x@201*2<- >x@201 !"},
+    {"other-image-had-no-part", "a: x@200", "S:-! C:(x@200),-", "x*1<- >x !"},
     {"dates-differ-this-is-first", "a: x@200", "S:-! C:(x@200),(x@200)", "x*2<- >x !"},
 
     /* loading: P6 */
@@ -116,6 +117,7 @@ static const struct {
      "A*0<- y*1<A >y !"},
     {"after-it-was-plugged-in", "a: w@1=A x@180 y@200 >A", "@b S:-! @a P:A! C:(y@200)",
      "A*0<- yi*1<- >y !"},
+    {"told-later", "a: y@201 x@200", "S:-! C:(x@200) C:(y@201)", "x*1<- y*1<x >y !"},
     {"older-ones-need-not-be-told", "a: x@99 y@200 >-", "S:-! C:(y@200)", "y*1<- >y !"},
     {"recorded-ones-need-not-be-told", "a: x@200=A y@201 >A", "S:A! C:(y@201)", "A*0<- y*1<A >y !"},
 
@@ -131,6 +133,8 @@ static const struct {
     {"overlay-and-one-taken", "a: y@200", "O:V,A! C:(y@200)", "V*1<A y*1<V >y !"},
     {"overlay-on-an-overlay", "a:", "O:V,A! X:V!,W", "V*1<A >V ! frozen"},
     {"overlay-again", "a: ~Ve*1<A >V", "O:V,A!", "V*1<A >V !="},
+
+    {"overlay-of-no-known-base", "a:", "S:-! X:-!", ">- !="},
 
     /* copies */
     {"copied-to", "a:", "Z:-,A!", ">A !"},
