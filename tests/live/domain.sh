@@ -11,9 +11,17 @@
 . "$(dirname "$0")/../lib/hook.sh"
 requires qemu-img qemu-system-x86_64 libvirtd virsh unshare nsenter tini
 
+# The address sanitizer stands before libtirpc's functions, which libvirt calls, but finds them only
+# if they are there from the start; the module that is loaded later would bring them too late.
+PRELOADED=
+if [ -n "$SANITIZE" ]; then
+    PRELOADED=$(gcc -print-file-name=libasan.so):$(
+        ldconfig -p | sed -nE 's/.*libtirpc\.so.* => //p' | head -n 1)
+fi
+
 # dss COMMAND ARGUMENT...: our command with --domain d, where libvirt is
 dss() {
-    nsenter --target "$LIBVIRT_PID" --mount --root --wd="$PWD" \
+    nsenter --target "$LIBVIRT_PID" --mount --root --wd="$PWD" env LD_PRELOAD="$PRELOADED" \
         "$SNAPSHOT_SET" "$1" --domain d -c qemu:///system "${@:2}"
 }
 
@@ -112,9 +120,10 @@ test_usage() {
     expect_err 'goes with --domain'
     expect_rc 1 ss sync
     expect_err 'expecting --domain'
-    expect_rc 1 nsenter --target "$LIBVIRT_PID" --mount --root "$SNAPSHOT_SET" list --domain none
+    expect_rc 1 nsenter --target "$LIBVIRT_PID" --mount --root env LD_PRELOAD="$PRELOADED" \
+        "$SNAPSHOT_SET" list --domain none
     expect_err "libvirt: Domain not found: .*none"
-    expect_rc 1 ss list --domain d -c test:///nowhere
+    expect_rc 1 env LD_PRELOAD="$PRELOADED" "$SNAPSHOT_SET" list --domain d -c test:///nowhere
     expect_err 'libvirt: '
 }
 
