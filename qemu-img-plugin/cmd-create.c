@@ -10,21 +10,19 @@
 static gboolean
 check_options(const SnapsetOptions *options, GError **error)
 {
-    gboolean is_machine = options->link != NULL || options->qmp != NULL;
-
     if (!options->external && (options->overlay_dir != NULL || options->overlay_format != NULL ||
                                options->relative_backing))
         return snapset_throw(error, SNAPSET_ERROR_USAGE,
                              "--overlay-dir, --overlay-format and --relative-backing go with "
                              "--external");
-    if (options->external && is_machine)
+    if (options->external && options->link != NULL)
         return snapset_throw(error, SNAPSET_ERROR_USAGE,
-                             "--external takes images by their names, not by --domain or --qmp");
+                             "--external takes images by their names or by --qmp, not by --domain");
     if (options->overlay_format != NULL && strcmp(options->overlay_format, "qcow2") != 0)
         return snapset_throw(error, SNAPSET_ERROR_USAGE,
                              "overlays are qcow2: '%s' has no place for the record",
                              options->overlay_format);
-    if (options->qmp != NULL && options->description != NULL)
+    if (!options->external && options->qmp != NULL && options->description != NULL)
         return snapset_throw(error, SNAPSET_ERROR_USAGE,
                              "while the machine runs no description can be recorded; 'describe' "
                              "does it afterwards");
@@ -34,11 +32,16 @@ check_options(const SnapsetOptions *options, GError **error)
 static gboolean
 create_external(SnapsetOptions *options, SnapsetUuid *identity, GError **error)
 {
+    const char *tag = options->operands[0];
     SnapsetOverlayOptions overlays = {options->overlay_dir, options->relative_backing};
 
-    return snapset_options_open(options, SNAPSET_FOR_OVERLAYS, error) &&
-           snapset_create_external(options->set, options->operands[0], options->description,
-                                   &overlays, options->dry_run, identity, error);
+    if (!snapset_options_open(options, SNAPSET_FOR_OVERLAYS, error))
+        return FALSE;
+    if (options->machine == NULL)
+        return snapset_create_external(options->set, tag, options->description, &overlays,
+                                       options->dry_run, identity, error);
+    return snapset_machine_create_external(options->machine, tag, options->description, &overlays,
+                                           options->dry_run, identity, error);
 }
 
 static gboolean

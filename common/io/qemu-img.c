@@ -156,14 +156,16 @@ add_all(GPtrArray *argv, const char *const *arguments)
 
 SnapsetChild *
 snapset_qemu_create_overlay(const SnapsetQemuTools *tools, const char *path, const char *backing,
-                            const char *backing_format)
+                            const char *backing_format, const guint64 *size)
 {
     GPtrArray *argv = g_ptr_array_new();
-    const char *const arguments[] = {tools->qemu_img, "create", "-q",    "-f",
-                                     "qcow2",         "-b",     backing, "-F",
-                                     backing_format,  "--",     path,    NULL};
+    g_autofree char *bytes = size != NULL ? g_strdup_printf("%" G_GUINT64_FORMAT, *size) : NULL;
+    const char *const arguments[] = {tools->qemu_img, "create", "-q",           "-f", "qcow2", "-b",
+                                     backing,         "-F",     backing_format, NULL};
+    const char *const unopened[] = {"-u", "--", path, bytes, NULL};
 
     add_all(argv, arguments);
+    add_all(argv, bytes != NULL ? unopened : unopened + 1);
     return snapset_child_new(finish(argv), "qemu-img", NULL);
 }
 

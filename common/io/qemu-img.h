@@ -49,11 +49,12 @@ SnapsetChild *snapset_qemu_named(const SnapsetQemuTools *tools, const SnapsetQem
                                  gboolean apply, const char *name);
 
 /*
- * A child that makes the empty file @path a qcow2 overlay on @backing, as that is to stand in it;
- * its size is that of the backing file.
+ * A child that makes the empty file @path a qcow2 overlay on @backing, as that is to stand in it.
+ * Its size is that of the backing file; or, if a machine has that open, @size bytes (else NULL).
  */
 SnapsetChild *snapset_qemu_create_overlay(const SnapsetQemuTools *tools, const char *path,
-                                          const char *backing, const char *backing_format);
+                                          const char *backing, const char *backing_format,
+                                          const guint64 *size);
 
 /*
  * A child that writes what an overlay holds, and all below it as far as @base, into that file of

@@ -28,6 +28,7 @@ struct SnapsetQmp {
     gsize scanned; /* bytes of @input that were looked at */
     guint depth;   /* open braces and brackets there */
     gboolean in_string, escaped;
+    gboolean is_alive;
     GHashTable *commands; /* names that this QEMU knows; NULL: not asked yet */
 };
 
@@ -93,6 +94,7 @@ receive(SnapsetQmp *qmp, GError **error)
     g_autoptr(GError) failure = NULL;
     gssize got = g_socket_receive(qmp->socket, buffer, sizeof buffer, NULL, &failure);
 
+    qmp->is_alive = got > 0;
     if (got == 0)
         return snapset_throw(error, SNAPSET_ERROR_FAILED, "QEMU went away");
     if (g_error_matches(failure, G_IO_ERROR, G_IO_ERROR_TIMED_OUT))
@@ -145,6 +147,7 @@ send_command(SnapsetQmp *qmp, const char *command, GVariant *arguments, GError *
     if (g_output_stream_write_all(stream, text, size, NULL, NULL, &failure) &&
         g_output_stream_write_all(stream, "\r\n", 2, NULL, NULL, &failure))
         return TRUE;
+    qmp->is_alive = FALSE;
     return snapset_throw(error, SNAPSET_ERROR_FAILED, "QEMU went away: %s", failure->message);
 }
 
@@ -319,13 +322,18 @@ snapset_qmp_connect(const char *address, GError **error)
         return NULL;
     }
     qmp->socket = g_socket_connection_get_socket(qmp->connection);
-    g_socket_set_timeout(qmp->socket, CONNECT_SECONDS);
     if (!greet(qmp, &failure)) {
         snapset_throw(error, SNAPSET_ERROR_FAILED, "'%s': %s", address, failure->message);
         return NULL;
     }
     g_socket_set_timeout(qmp->socket, 0);
     return g_steal_pointer(&qmp);
+}
+
+gboolean
+snapset_qmp_is_alive(const SnapsetQmp *qmp)
+{
+    return qmp->is_alive;
 }
 
 pid_t

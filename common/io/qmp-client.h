@@ -26,6 +26,9 @@ SnapsetQmp *snapset_qmp_connect(const char *address, GError **error);
 void snapset_qmp_free(SnapsetQmp *qmp);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SnapsetQmp, snapset_qmp_free)
 
+/* FALSE once QEMU went away: what became of the last command is then unknown. */
+gboolean snapset_qmp_is_alive(const SnapsetQmp *qmp);
+
 /* The process that listens, if it can be told (a Unix socket); 0: it cannot. */
 pid_t snapset_qmp_peer(const SnapsetQmp *qmp);
 

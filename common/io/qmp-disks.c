@@ -12,6 +12,7 @@ disk_free(gpointer data)
     SnapsetQmpDisk *disk = data;
     g_free(disk->name);
     g_ptr_array_unref(disk->aliases);
+    g_free(disk->qdev);
     g_free(disk->device);
     g_free(disk->node);
     g_free(disk->detect_zeroes);
@@ -135,6 +136,7 @@ disk_new(JsonObject *block, JsonArray *nodes, const char *qdev)
     g_autofree char *id = device_id(qdev);
 
     disk->aliases = g_ptr_array_new_with_free_func(g_free);
+    disk->qdev = g_strdup(qdev);
     disk->device = device != NULL && *device != '\0' ? g_strdup(device) : NULL;
     disk->info = info != NULL ? json_object_ref(info) : json_object_new();
     add_alias(disk, disk->device);

@@ -9,6 +9,7 @@
 typedef struct {
     char *name;         /* what to call it: the drive's or device's ID, else its node-name */
     GPtrArray *aliases; /* of char *: every name that a person may mean it by */
+    char *qdev;         /* the device's QOM path or ID, which stays the same */
     char *device;       /* of the drive (-drive id=); NULL: it has none */
     char *node;         /* node-name of its image; NULL: a QEMU of before these */
     gboolean is_named;  /* by a person: QEMU's own names ("#block123") are for one run only */

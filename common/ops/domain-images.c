@@ -164,6 +164,19 @@ freeze(const SnapsetHandle *handle, const SnapsetImage *image, SnapsetLedger *le
            snapset_stamp(handle->fd, ledger, TRUE, error);
 }
 
+/*
+ * Is the image's content still what the external snapshot @taken froze? If the machine closed it
+ * some time ago, somebody may have written to it since.
+ */
+static gboolean
+is_untouched(const SnapsetHandle *handle, const SnapsetLiveEvent *taken, const Situation *situation)
+{
+    SnapsetFileStatus status;
+
+    return situation->closed || (snapset_file_status(handle->fd, &status, NULL) &&
+                                 status.mtime / G_USEC_PER_SEC <= taken->time);
+}
+
 static gboolean
 replay_into(const SnapsetHandle *handle, const SnapsetImage *image, GPtrArray *events,
             const Situation *situation, GError **error)
@@ -178,7 +191,8 @@ replay_into(const SnapsetHandle *handle, const SnapsetImage *image, GPtrArray *e
         situation->closed && replayed.is_certain && first->kind == SNAPSET_LIVE_EVENT_START;
 
     if (replayed.frozen_by != NULL && !situation->is_disk)
-        return freeze(handle, image, ledger, &replayed, error);
+        return !is_untouched(handle, replayed.frozen_by, situation) ||
+               freeze(handle, image, ledger, &replayed, error);
 
     /* A frozen image that was used all the same is no snapshot any more. */
     if (!image->sealed)

@@ -131,10 +131,10 @@ snapset_engine_run(const SnapsetEngine *engine, SnapsetTask task, gpointer data,
     if (children->len == 0)
         return TRUE;
     /* A child may have to open others of the files than the one it works on. */
-    for (guint i = 0; i < engine->handles->len; i++)
+    for (guint i = 0; !engine->is_in_use && i < engine->handles->len; i++)
         snapset_lock_yield(snapset_engine_handle(engine, i)->fd);
     snapset_children_run(children, engine->journal->lock, engine->progress, engine->progress_data);
-    gboolean good = resume_all(engine, error);
+    gboolean good = engine->is_in_use || resume_all(engine, error);
     for (guint i = 0; good && i < children->len; i++) {
         good = snapset_qemu_succeeded(children->pdata[i], error);
         if (!good)

@@ -27,6 +27,7 @@ typedef struct {
     const SnapsetQemuTools *tools;
     SnapsetProgress progress; /* NULL: none */
     gpointer progress_data;
+    gboolean is_in_use;      /* by a running machine: nothing is locked, or written to */
     gboolean is_recovery;    /* others may have used the images since: nothing is sealed */
     gboolean proves_current; /* afterwards it is certain where the images stand: they are sealed */
     GPtrArray *notes;        /* of char *: in a recovery, what a person should know; NULL: nobody */

@@ -93,20 +93,6 @@ note_unsealed(SnapsetSet *set, const Plan *plan)
     }
 }
 
-static void
-note_mixture(SnapsetSet *set)
-{
-    for (guint i = 0; i < set->images->len; i++) {
-        const SnapsetImage *image = snapset_set_image(set, i);
-        g_autofree char *name = snapset_format_escaped(image->filename);
-        if (image->entries->len > 0)
-            snapset_set_note(set,
-                             "%s has internal snapshots: they can be applied no more while "
-                             "it is a backing file",
-                             name);
-    }
-}
-
 static gboolean
 carry_out(SnapsetSet *set, const Plan *plan, GError **error)
 {
@@ -157,7 +143,7 @@ snapset_create_external(SnapsetSet *set, const char *tag, const char *descriptio
     if (!snapset_report_verdict(set->report, error))
         return FALSE;
     note_unsealed(set, &plan);
-    note_mixture(set);
+    snapset_overlays_note(set);
     snapset_overlays_move(set, plan.overlays);
     if (dry_run)
         return TRUE;

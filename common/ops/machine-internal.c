@@ -6,31 +6,11 @@
 #include "common/core/live.h"
 #include "common/core/rules.h"
 #include "common/ops/delete.h"
+#include "common/ops/domain-images.h"
 #include "common/ops/machine.h"
 #include "common/ops/space.h"
 
 #define OFFLINE_HINT "shut the machine down, and do it on its images"
-
-/* ---- what is asked of QEMU ---- */
-
-/*
- * A request about the chosen disks, or those of them that @snapshot (NULL: all) is on. Judged is
- * the one over all: a disk that was chosen and lacks the snapshot is left out by set-partial alone.
- */
-static SnapsetLiveRequest *
-request_new(const SnapsetMachine *machine, SnapsetLiveKind kind, const char *tag,
-            const SnapsetSnapshot *snapshot)
-{
-    SnapsetLiveRequest *request = snapset_live_request_new(kind);
-
-    request->tag = g_strdup(tag);
-    for (guint i = 0; i < machine->chosen->len; i++) {
-        const char *node = snapset_machine_disk(machine, i)->node;
-        if (node != NULL && (snapshot == NULL || snapset_snapshot_entry(snapshot, i) != NULL))
-            g_ptr_array_add(request->nodes, g_strdup(node));
-    }
-    return request;
-}
 
 /* Run the job of @command; @vmstate (NULL: none) is the node of the disk with the VM state. */
 static gboolean
@@ -51,15 +31,6 @@ run_job(SnapsetMachine *machine, const char *command, const SnapsetLiveRequest *
 }
 
 /* ---- what stands against it ---- */
-
-static void
-check_command(SnapsetMachine *machine, const char *command)
-{
-    if (!snapset_qmp_has_command(machine->qmp, command))
-        snapset_report_add(machine->set->report, SNAPSET_RULE_IMAGE_UNSUPPORTED, NULL, NULL,
-                           g_strdup(OFFLINE_HINT), "this QEMU has no %s: it is older than 6.0",
-                           command);
-}
 
 /* QEMU's monitor knows tags only, as UTF-8. */
 static void
@@ -98,7 +69,7 @@ check_formats(SnapsetMachine *machine)
 static void
 judge(SnapsetMachine *machine, SnapsetLiveKind kind, const char *tag)
 {
-    g_autoptr(SnapsetLiveRequest) request = request_new(machine, kind, tag, NULL);
+    g_autoptr(SnapsetLiveRequest) request = snapset_machine_request(machine, kind, tag, NULL);
 
     snapset_rules_coverage(machine->all, request, machine->set->report);
     snapset_rules_live(machine->set->catalog, machine->domain, request, machine->set->report);
@@ -109,7 +80,7 @@ judge_create(SnapsetMachine *machine, const char *tag)
 {
     SnapsetSet *set = machine->set;
 
-    check_command(machine, "snapshot-save");
+    snapset_machine_check_command(machine, "snapshot-save");
     check_formats(machine);
     judge(machine, SNAPSET_LIVE_CREATE, tag);
     snapset_rules_current(set->catalog, set->report);
@@ -139,7 +110,7 @@ judge_apply(SnapsetMachine *machine, const SnapsetSnapshot *target)
 
     if (!check_internal(machine, target, "apply"))
         return;
-    check_command(machine, "snapshot-load");
+    snapset_machine_check_command(machine, "snapshot-load");
     check_tag_is_text(machine, target->tag);
     snapset_rules_whole(set->catalog, target, SNAPSET_TO_APPLY, set->report);
     judge(machine, SNAPSET_LIVE_LOAD, target->tag);
@@ -160,10 +131,24 @@ judge_delete(SnapsetMachine *machine, const SnapsetSnapshot *snapshot)
 
     if (!check_internal(machine, snapshot, "delete"))
         return;
-    check_command(machine, "snapshot-delete");
+    snapset_machine_check_command(machine, "snapshot-delete");
     check_tag_is_text(machine, snapshot->tag);
     snapset_rules_whole(set->catalog, snapshot, SNAPSET_TO_DELETE, set->report);
     judge(machine, SNAPSET_LIVE_DELETE, snapshot->tag);
+}
+
+/* ---- what was done ---- */
+
+typedef struct {
+    SnapsetLiveEventKind kind;
+    const char *tag;
+} Deed;
+
+static SnapsetLiveEvent *
+event_of(const SnapsetMachine *machine, gconstpointer data)
+{
+    const Deed *deed = data;
+    return snapset_domain_event(deed->kind, deed->tag, machine->set->images);
 }
 
 /* ---- create ---- */
@@ -215,14 +200,16 @@ save(SnapsetMachine *machine, const SnapsetLiveRequest *request, GError **error)
 {
     if (!run_job(machine, "snapshot-save", request, request->nodes->pdata[0], error))
         return clean_up(machine, request, error);
-    return snapset_machine_note(machine, SNAPSET_LIVE_EVENT_CREATE, request->tag, error);
+    return snapset_machine_note(machine, event_of, &(Deed){SNAPSET_LIVE_EVENT_CREATE, request->tag},
+                                error);
 }
 
 gboolean
 snapset_machine_create(SnapsetMachine *machine, const char *tag, gboolean dry_run,
                        SnapsetUuid *ret_identity, GError **error)
 {
-    g_autoptr(SnapsetLiveRequest) request = request_new(machine, SNAPSET_LIVE_CREATE, tag, NULL);
+    g_autoptr(SnapsetLiveRequest) request =
+        snapset_machine_request(machine, SNAPSET_LIVE_CREATE, tag, NULL);
 
     judge_create(machine, tag);
     if (!snapset_report_verdict(machine->set->report, error))
@@ -250,7 +237,8 @@ load(SnapsetMachine *machine, const SnapsetLiveRequest *request, const char *vms
      GError **error)
 {
     if (run_job(machine, "snapshot-load", request, vmstate, error))
-        return snapset_machine_note(machine, SNAPSET_LIVE_EVENT_LOAD, request->tag, error);
+        return snapset_machine_note(machine, event_of,
+                                    &(Deed){SNAPSET_LIVE_EVENT_LOAD, request->tag}, error);
     g_prefix_error(error, "the machine may stand on a mix of two moments now, until another "
                           "snapshot is loaded: ");
     return FALSE;
@@ -264,11 +252,12 @@ snapset_machine_apply(SnapsetMachine *machine, const char *selector, const char 
     const SnapsetSnapshot *target = snapset_selector_resolve(selector, set->catalog, set->report);
     g_autoptr(SnapsetLiveRequest) request = NULL;
     g_autoptr(SnapsetLiveRequest) saving =
-        save_tag != NULL ? request_new(machine, SNAPSET_LIVE_CREATE, save_tag, NULL) : NULL;
+        save_tag != NULL ? snapset_machine_request(machine, SNAPSET_LIVE_CREATE, save_tag, NULL)
+                         : NULL;
     g_autofree char *vmstate = NULL;
 
     if (target != NULL) {
-        request = request_new(machine, SNAPSET_LIVE_LOAD, target->tag, target);
+        request = snapset_machine_request(machine, SNAPSET_LIVE_LOAD, target->tag, target);
         vmstate = g_strdup(vmstate_node(machine, target));
         judge_apply(machine, target);
     }
@@ -290,7 +279,7 @@ delete_chosen(SnapsetMachine *machine, GPtrArray *chosen, GError **error)
     for (guint i = 0; i < chosen->len; i++) {
         const SnapsetSnapshot *snapshot = chosen->pdata[i];
         g_autoptr(SnapsetLiveRequest) request =
-            request_new(machine, SNAPSET_LIVE_DELETE, snapshot->tag, snapshot);
+            snapset_machine_request(machine, SNAPSET_LIVE_DELETE, snapshot->tag, snapshot);
         if (run_job(machine, "snapshot-delete", request, NULL, error))
             continue;
         g_autofree char *quoted = snapset_format_quoted(snapshot->tag);

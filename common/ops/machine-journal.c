@@ -21,12 +21,11 @@ snapset_machine_remember(SnapsetMachine *machine, GPtrArray *images)
 }
 
 void
-snapset_machine_append(SnapsetMachine *machine, SnapsetLiveEventKind kind, const char *tag)
+snapset_machine_append(SnapsetMachine *machine, const SnapsetLiveEvent *event)
 {
-    GPtrArray *images = machine->set->images;
-    g_autoptr(SnapsetLiveEvent) event = snapset_domain_event(kind, tag, images);
     /* Nobody watches this machine, so from here on it is not known where its images stand. */
-    g_autoptr(SnapsetLiveEvent) end = snapset_domain_event(SNAPSET_LIVE_EVENT_START, "", images);
+    g_autoptr(SnapsetLiveEvent) end =
+        snapset_domain_event(SNAPSET_LIVE_EVENT_START, "", machine->set->images);
     g_autoptr(GError) failure = NULL;
 
     if (!snapset_live_journal_append(machine->journal, event, &failure) ||
@@ -36,22 +35,30 @@ snapset_machine_append(SnapsetMachine *machine, SnapsetLiveEventKind kind, const
 
 /* ---- afterwards ---- */
 
-/* A domain of every image that @events name. */
+/* A domain whose disks are the images that @events leave in use: overlays, not what is below. */
 static SnapsetDomain *
 domain_of(const char *uuid, GPtrArray *events)
 {
     SnapsetDomain *domain = snapset_domain_new();
-    g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
+    g_autoptr(GHashTable) disks = g_hash_table_new(g_str_hash, g_str_equal);
+    GHashTableIter iter;
+    gpointer path;
 
-    domain->uuid = g_strdup(uuid);
     for (guint i = 0; i < events->len; i++) {
         const SnapsetLiveEvent *event = events->pdata[i];
+        gboolean pairs = event->kind == SNAPSET_LIVE_EVENT_EXTERNAL;
         for (guint j = 0; j < event->images->len; j++) {
             const SnapsetLiveImage *image = event->images->pdata[j];
-            if (g_hash_table_add(seen, image->path))
-                snapset_domain_add_disk(domain, image->path, "qcow2", image->path);
+            if (pairs && j % 2 == 0)
+                g_hash_table_remove(disks, image->path);
+            else if (*image->path != '\0')
+                g_hash_table_add(disks, image->path);
         }
     }
+    domain->uuid = g_strdup(uuid);
+    g_hash_table_iter_init(&iter, disks);
+    while (g_hash_table_iter_next(&iter, &path, NULL))
+        snapset_domain_add_disk(domain, path, "qcow2", path);
     return domain;
 }
 

@@ -311,12 +311,51 @@ snapset_machine_load(SnapsetMachine *machine, GError **error)
 }
 
 gboolean
-snapset_machine_note(SnapsetMachine *machine, SnapsetLiveEventKind kind, const char *tag,
+snapset_machine_note(SnapsetMachine *machine, SnapsetMachineEvent make_event, gconstpointer data,
                      GError **error)
 {
     /* What an event says of an image must be what the image itself says. */
     if (!load(machine, FALSE, error))
         return FALSE;
-    snapset_machine_append(machine, kind, tag);
+    g_autoptr(SnapsetLiveEvent) event = make_event(machine, data);
+    snapset_machine_append(machine, event);
     return load(machine, TRUE, error);
+}
+
+void
+snapset_machine_hold(SnapsetMachine *machine)
+{
+    g_autoptr(GStrvBuilder) names = g_strv_builder_new();
+
+    if (machine->wanted == NULL)
+        return;
+    for (guint i = 0; i < machine->chosen->len; i++)
+        g_strv_builder_add(names, snapset_machine_disk(machine, i)->qdev);
+    g_strfreev(machine->wanted);
+    machine->wanted = g_strv_builder_end(names);
+}
+
+/* ---- what is asked of QEMU ---- */
+
+SnapsetLiveRequest *
+snapset_machine_request(const SnapsetMachine *machine, SnapsetLiveKind kind, const char *tag,
+                        const SnapsetSnapshot *snapshot)
+{
+    SnapsetLiveRequest *request = snapset_live_request_new(kind);
+
+    request->tag = g_strdup(tag);
+    for (guint i = 0; i < machine->chosen->len; i++) {
+        const char *node = snapset_machine_disk(machine, i)->node;
+        if (node != NULL && (snapshot == NULL || snapset_snapshot_entry(snapshot, i) != NULL))
+            g_ptr_array_add(request->nodes, g_strdup(node));
+    }
+    return request;
+}
+
+void
+snapset_machine_check_command(SnapsetMachine *machine, const char *command)
+{
+    if (!snapset_qmp_has_command(machine->qmp, command))
+        snapset_report_add(machine->set->report, SNAPSET_RULE_IMAGE_UNSUPPORTED, NULL, NULL, NULL,
+                           "this QEMU is too old: it has no %s", command);
 }

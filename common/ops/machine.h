@@ -49,12 +49,28 @@ gboolean snapset_machine_load(SnapsetMachine *machine, GError **error);
 /* The disk of image @index of the set. */
 const SnapsetQmpDisk *snapset_machine_disk(const SnapsetMachine *machine, guint index);
 
-/* Note in the live journal what was just done with the snapshot @tag, and load all again. */
-gboolean snapset_machine_note(SnapsetMachine *machine, SnapsetLiveEventKind kind, const char *tag,
-                              GError **error);
+/* From now on mean the chosen disks by their devices: nodes and files change. */
+void snapset_machine_hold(SnapsetMachine *machine);
+
+/*
+ * A request about the chosen disks, or those of them that @snapshot (NULL: all) is on. Judged is
+ * the one over all: a disk that was chosen and lacks the snapshot is left out by set-partial alone.
+ */
+SnapsetLiveRequest *snapset_machine_request(const SnapsetMachine *machine, SnapsetLiveKind kind,
+                                            const char *tag, const SnapsetSnapshot *snapshot);
+
+/* Report it if this QEMU does not know @command. */
+void snapset_machine_check_command(SnapsetMachine *machine, const char *command);
+
+/* Makes an event out of the machine as it is now, by the images alone. */
+typedef SnapsetLiveEvent *(*SnapsetMachineEvent)(const SnapsetMachine *machine, gconstpointer data);
+
+/* Note in the live journal what was just done, and load all again. */
+gboolean snapset_machine_note(SnapsetMachine *machine, SnapsetMachineEvent make_event,
+                              gconstpointer data, GError **error);
 
 /* The halves of it: append to the journal; and add to @images what it tells of them. */
-void snapset_machine_append(SnapsetMachine *machine, SnapsetLiveEventKind kind, const char *tag);
+void snapset_machine_append(SnapsetMachine *machine, const SnapsetLiveEvent *event);
 void snapset_machine_remember(SnapsetMachine *machine, GPtrArray *images);
 
 /*
@@ -74,3 +90,12 @@ gboolean snapset_machine_apply(SnapsetMachine *machine, const char *selector, co
                                gboolean dry_run, SnapsetUuid *ret_identity, GError **error);
 gboolean snapset_machine_delete(SnapsetMachine *machine, const char *selector, gboolean children,
                                 gboolean dry_run, GPtrArray **ret_deleted, GError **error);
+
+/*
+ * As snapset_create_external(): the overlays are made and stamped, and then put on top of all
+ * images in one transaction. When QEMU says no to one of them none is left behind.
+ */
+gboolean snapset_machine_create_external(SnapsetMachine *machine, const char *tag,
+                                         const char *description,
+                                         const SnapsetOverlayOptions *options, gboolean dry_run,
+                                         SnapsetUuid *ret_identity, GError **error);

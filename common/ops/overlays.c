@@ -239,6 +239,20 @@ snapset_overlays_replace(SnapsetSet *set, GPtrArray *plans, GError **error)
 /* ---- making ---- */
 
 void
+snapset_overlays_note(SnapsetSet *set)
+{
+    for (guint i = 0; i < set->images->len; i++) {
+        const SnapsetImage *image = snapset_set_image(set, i);
+        g_autofree char *name = snapset_format_escaped(image->filename);
+        if (image->entries->len > 0)
+            snapset_set_note(set,
+                             "%s has internal snapshots: they can be applied no more while "
+                             "it is a backing file",
+                             name);
+    }
+}
+
+void
 snapset_overlays_add(SnapsetJournalImage *image, const SnapsetOverlayPlan *plan)
 {
     g_autofree char *random = g_uuid_string_random();
@@ -272,9 +286,10 @@ create_overlay(const SnapsetEngine *engine, guint index, const SnapsetImage *ima
                GError **error)
 {
     const SnapsetOverlayPlan *plan = ((GPtrArray *)data)->pdata[index];
-    return snapset_qemu_create_overlay(engine->tools,
-                                       snapset_engine_image(engine, index)->overlay->temporary,
-                                       plan->backing, plan->format);
+    const SnapsetImage *in_use = engine->is_in_use ? engine->before->pdata[index] : NULL;
+    return snapset_qemu_create_overlay(
+        engine->tools, snapset_engine_image(engine, index)->overlay->temporary, plan->backing,
+        plan->format, in_use != NULL ? &in_use->virtual_size : NULL);
 }
 
 static gboolean
@@ -373,7 +388,8 @@ withdraw(SnapsetEngine *engine, const SnapsetJournalOverlay *overlay, GError **e
     if (snapset_file_is(overlay->path, overlay->inode, &is_there)) {
         g_autoptr(SnapsetImage) image =
             snapset_image_read(overlay->path, overlay->path, SNAPSET_READ_NEWEST, NULL);
-        if (image != NULL && image->sealed)
+        /* A QEMU that opened it, and then said no, has broken the seal for nothing. */
+        if (engine->is_in_use || (image != NULL && image->sealed))
             return snapset_file_remove(overlay->path, error);
         g_autofree char *name = snapset_format_quoted(overlay->path);
         snapset_engine_note(engine, "%s was written to since, and is left there", name);

@@ -42,6 +42,9 @@ SnapsetOverlayPlan *snapset_overlay_plan_new(const SnapsetSet *set, guint index,
 /* Add to the set's report what stands against making @plans (of SnapsetOverlayPlan * or NULL). */
 void snapset_overlays_judge(SnapsetSet *set, const char *tag, GPtrArray *plans);
 
+/* Note what of the images will be out of reach under overlays. */
+void snapset_overlays_note(SnapsetSet *set);
+
 /* Say in set->moves that the overlays take the images' place. */
 void snapset_overlays_move(SnapsetSet *set, GPtrArray *plans);
 

@@ -11,12 +11,16 @@ TIMEOUT = 60
 
 
 def connect(path, pid):
-    """Wait for the socket; give up at once when the process @pid is gone."""
+    """Wait for the socket, a path or tcp:HOST:PORT; give up when the process @pid is gone."""
     deadline = time.monotonic() + TIMEOUT
+    address = path
+    if path.startswith("tcp:"):
+        host, port = path[4:].rsplit(":", 1)
+        address = (host, int(port))
     while True:
-        peer = socket.socket(socket.AF_UNIX)
+        peer = socket.socket(socket.AF_UNIX if address is path else socket.AF_INET)
         try:
-            peer.connect(path)
+            peer.connect(address)
             peer.settimeout(TIMEOUT)
             return peer.makefile("rw", encoding="utf-8", newline="\n")
         except OSError:

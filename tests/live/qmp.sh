@@ -5,34 +5,9 @@
 . "$(dirname "$0")/../lib/harness.sh"
 # shellcheck source=../lib/images.sh
 . "$(dirname "$0")/../lib/images.sh"
+# shellcheck source=../lib/live.sh
+. "$(dirname "$0")/../lib/live.sh"
 requires qemu-img qemu-io qemu-system-x86_64 python3
-
-# machine NAME [FILE...] [-- QEMU-OPTION...]: as start_qemu, with a monitor at $PWD/NAME.mon
-machine() {
-    local name=$1 files=()
-    shift
-    while [ $# -gt 0 ] && [ "$1" != -- ]; do
-        files+=("$1")
-        shift
-    done
-    [ $# -eq 0 ] || shift
-    start_qemu "$name" "${files[@]}" -- -qmp "unix:$PWD/$name.mon,server=on,wait=off" "$@"
-}
-
-# live NAME COMMAND...: our command over that machine
-live() {
-    local name=$1 command=$2
-    shift 2
-    ss "$command" --qmp "unix:$PWD/$name.mon" "$@"
-}
-
-# guest_has NAME DISK BYTE: fail unless the guest reads it there
-guest_has() {
-    local said
-    said=$(hmp "$1" "qemu-io -d /machine/peripheral-anon/device[$2]/virtio-backend \
-\"read -q -P $3 0 64k\"")
-    expect_equal "$said" '' "disk $2 of the guest"
-}
 
 # names NAME [OPTION...]: the tags that list prints
 names() {
@@ -73,14 +48,6 @@ test_reads_a_running_machine() {
     expect_json 'len(d["images"])' 1
     expect_rc 1 live m list --device virtio1
     expect_err "writes to no disk 'virtio1'; its disks are virtio0, d0"
-}
-
-free_port() {
-    "$PYTHON" -c '
-import socket
-with socket.socket() as probe:
-    probe.bind(("localhost", 0))
-    print(probe.getsockname()[1])'
 }
 
 # A name that leads to another file here than it did where QEMU was started: QEMU's own word counts.
@@ -154,6 +121,7 @@ test_each_snapshot_has_its_data() {
     local tag
     new_images a.qcow2 b.qcow2
     machine m a.qcow2 b.qcow2
+    qmp m '{"execute": "cont"}' >/dev/null
     for tag in 1 2 3; do
         guest_put m 0 "$tag"
         guest_put m 1 "1$tag"
@@ -251,14 +219,6 @@ test_errors_of_jobs() {
     expect_equal "$(names m --all)" ''
     expect_equal "$(qmp m '{"execute": "query-jobs"}')" '[]'
     guest_put m 0 5
-}
-
-# parents NAME [OPTION...]: TAG<PARENT of every snapshot, those inferred with a question mark
-parents() {
-    expect_rc 0 "$@"
-    json '" ".join("{}<{}{}".format(s["tag"],
-        next((p["tag"] for p in d["snapshots"] if p["id"] == s["parent"]), "-"),
-        "?" if s["parent-source"] == "inferred" else "") for s in d["snapshots"])'
 }
 
 # Nothing can be written to the images; but what came from what is known at once, and stands in
