@@ -396,10 +396,8 @@ interrupted() {
         "$REAL_QEMU_IMG" >killer
     chmod +x killer
     SNAPSHOT_SET_QEMU_IMG=$PWD/killer ss apply -q "tag=$1" x y 2>/dev/null || true
-    for ((i = 0; i < 100; i++)); do # its children may still be at work
-        ! ss recover --dry-run 2>&1 | grep -q 'still running' || { sleep 0.1; continue; }
-        break
-    done
+    AT="apply tag=$1"
+    settle # its children may still be at work
     [ -n "$(journals)" ] || fail 'nothing is pending'
 }
 
