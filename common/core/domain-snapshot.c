@@ -41,7 +41,7 @@ static gboolean
 is_named(const SnapsetDomainSnapshot *metadata, const SnapsetDisk *disk)
 {
     /* The firmware's variables go along with the disks, unnamed, if the version takes them. */
-    return strcmp(disk->target, "nvram") == 0 ||
+    return strcmp(disk->target, SNAPSET_NVRAM) == 0 ||
            g_ptr_array_find_with_equal_func(metadata->internal, disk->target, g_str_equal, NULL);
 }
 
@@ -77,7 +77,7 @@ snapset_domain_snapshot_proves(const SnapsetDomainSnapshot *metadata, const Snap
         if (entry != NULL && !(is_named(metadata, disk) && is_same_disk(metadata, disk) &&
                                is_within(metadata, entry)))
             return FALSE;
-        named += entry != NULL && strcmp(disk->target, "nvram") != 0;
+        named += entry != NULL && strcmp(disk->target, SNAPSET_NVRAM) != 0;
     }
     return named == metadata->internal->len;
 }

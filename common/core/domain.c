@@ -19,6 +19,7 @@ snapset_domain_new(void)
 {
     SnapsetDomain *domain = g_new0(SnapsetDomain, 1);
     domain->disks = g_ptr_array_new_with_free_func(disk_free);
+    domain->others = g_ptr_array_new_with_free_func(g_free);
     return domain;
 }
 
@@ -31,6 +32,7 @@ snapset_domain_free(SnapsetDomain *domain)
     g_free(domain->uuid);
     g_free(domain->id);
     g_ptr_array_unref(domain->disks);
+    g_ptr_array_unref(domain->others);
     g_free(domain);
 }
 

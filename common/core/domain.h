@@ -4,9 +4,11 @@
 
 #include <glib.h>
 
+#define SNAPSET_NVRAM "nvram"
+
 /* One disk that the guest can write to. */
 typedef struct {
-    char *target;       /* "vda"; "nvram" for the firmware's variables */
+    char *target;       /* "vda"; SNAPSET_NVRAM for the firmware's variables */
     char *format;       /* QEMU's name; "raw" where libvirt names none */
     char *path;         /* the file or block device; NULL: on the network, or in a pool */
     char *node;         /* QEMU's node-name of the disk as the guest sees it; NULL: not running */
@@ -15,9 +17,10 @@ typedef struct {
 
 typedef struct {
     char *name;
-    char *uuid;       /* as text */
-    char *id;         /* libvirt's number while it runs, as text; NULL: not running */
-    GPtrArray *disks; /* of SnapsetDisk * */
+    char *uuid;        /* as text */
+    char *id;          /* libvirt's number while it runs, as text; NULL: not running */
+    GPtrArray *disks;  /* of SnapsetDisk * */
+    GPtrArray *others; /* of char *: the targets of its other disks */
 } SnapsetDomain;
 
 SnapsetDomain *snapset_domain_new(void);

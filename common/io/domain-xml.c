@@ -70,15 +70,22 @@ add_backing(SnapsetDisk *disk, xmlNode *store)
             top_node(source);
 }
 
+static char *
+disk_target(xmlNode *disk)
+{
+    char *target = snapset_xml_attribute(snapset_xml_child(disk, "target"), "dev");
+    return target != NULL ? target : g_strdup("?");
+}
+
 static void
 add_disk(SnapsetDomain *domain, xmlNode *disk)
 {
     xmlNode *source = snapset_xml_child(disk, "source");
     g_autofree char *format = snapset_xml_attribute(snapset_xml_child(disk, "driver"), "type");
-    g_autofree char *target = snapset_xml_attribute(snapset_xml_child(disk, "target"), "dev");
+    g_autofree char *target = disk_target(disk);
     g_autofree char *path = source_path(disk);
-    SnapsetDisk *added = snapset_domain_add_disk(domain, target != NULL ? target : "?",
-                                                 format != NULL ? format : "raw", path);
+    SnapsetDisk *added =
+        snapset_domain_add_disk(domain, target, format != NULL ? format : "raw", path);
     added->node = top_node(source);
     for (xmlNode *below = snapset_xml_child(disk, "backingStore"); below != NULL;
          below = snapset_xml_child(below, "backingStore"))
@@ -97,7 +104,7 @@ add_nvram(SnapsetDomain *domain, xmlNode *nvram)
                                                                        : snapset_xml_content(nvram);
 
     if (g_strcmp0(format, "qcow2") == 0)
-        snapset_domain_add_disk(domain, "nvram", format, path);
+        snapset_domain_add_disk(domain, SNAPSET_NVRAM, format, path);
 }
 
 SnapsetDomain *
@@ -111,6 +118,8 @@ snapset_domain_from_node(xmlNode *node)
          disk != NULL; disk = snapset_xml_next(disk, "disk")) {
         if (is_writable_disk(disk))
             add_disk(domain, disk);
+        else
+            g_ptr_array_add(domain->others, disk_target(disk));
     }
     xmlNode *nvram = snapset_xml_child(snapset_xml_child(node, "os"), "nvram");
     if (nvram != NULL)

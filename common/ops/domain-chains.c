@@ -75,14 +75,50 @@ share_standing(SnapsetLiveEvent *event)
     }
 }
 
+/*
+ * The snapshot that the overlay at @path was made for, if whoever made it has stamped it with that,
+ * as the next after @standing; nil: nobody has.
+ */
+static SnapsetUuid
+stamped_identity(const char *path, const SnapsetUuid *standing)
+{
+    g_autoptr(SnapsetImage) image = snapset_image_read(path, path, SNAPSET_READ_NEWEST, NULL);
+    const SnapsetLedger *ledger = image != NULL ? image->ledger : NULL;
+    const SnapsetRecord *record =
+        ledger != NULL ? snapset_ledger_find(ledger, &ledger->current) : NULL;
+
+    return record != NULL && (record->flags & SNAPSET_RECORD_EXTERNAL) &&
+                   snapset_uuid_equal(&record->parent, standing)
+               ? record->identity
+               : snapset_uuid_nil;
+}
+
+/* All overlays get one identity: the one that all were stamped with, or a new one. */
+static void
+identify(SnapsetLiveEvent *event)
+{
+    SnapsetUuid identity = snapset_uuid_nil;
+    gboolean same = TRUE;
+
+    for (guint i = 0; i + 1 < event->images->len; i += 2) {
+        const SnapsetLiveImage *base = event->images->pdata[i];
+        const SnapsetLiveImage *overlay = event->images->pdata[i + 1];
+        SnapsetUuid own = stamped_identity(overlay->path, &base->entry);
+        same &= i == 0 || snapset_uuid_equal(&own, &identity);
+        identity = own;
+    }
+    if (!same || snapset_uuid_is_nil(&identity))
+        identity = snapset_new_external_identity();
+    for (guint i = 1; i < event->images->len; i += 2)
+        ((SnapsetLiveImage *)event->images->pdata[i])->entry = identity;
+}
+
 /* The disks of @request and where each goes on, in pairs. */
 static SnapsetLiveEvent *
 pair_event(SnapsetLiveEventKind kind, const SnapsetDomain *domain, GPtrArray *events,
            const SnapsetLiveRequest *request)
 {
     SnapsetLiveEvent *event = snapset_live_event_new(kind, "");
-    SnapsetUuid identity =
-        kind == SNAPSET_LIVE_EVENT_EXTERNAL ? snapset_new_external_identity() : snapset_uuid_nil;
 
     for (guint i = 0; i < MIN(request->nodes->len, request->overlays->len); i++) {
         const char *second = request->overlays->pdata[i];
@@ -91,9 +127,11 @@ pair_event(SnapsetLiveEventKind kind, const SnapsetDomain *domain, GPtrArray *ev
         if (from == NULL || to == NULL)
             continue;
         add_standing(event, events, from);
-        add_second(event, to, &identity);
+        add_second(event, to, &snapset_uuid_nil);
     }
     share_standing(event);
+    if (kind == SNAPSET_LIVE_EVENT_EXTERNAL)
+        identify(event);
     return event;
 }
 
@@ -257,6 +295,18 @@ settle_link(const SnapsetImage *overlay, const SnapsetImage *base, gboolean move
         stamp_file(overlay->filename, overlay, ledger, overlay->sealed);
 }
 
+/* Have every record of the chain name only snapshots that were not merged away. */
+static void
+forget_merged(SnapsetImage *image, GPtrArray *events)
+{
+    for (guint i = 0; i < snapset_image_link_count(image); i++) {
+        SnapsetImage *link = (SnapsetImage *)snapset_image_link(image, i);
+        g_autoptr(SnapsetLedger) ledger = snapset_replay_forget(image, i, events);
+        if (ledger != NULL && stamp_file(link->filename, link, ledger, link->sealed))
+            snapset_image_set_ledger(link, g_steal_pointer(&ledger));
+    }
+}
+
 void
 snapset_domain_settle_chains(const SnapsetDomain *domain, GPtrArray *events)
 {
@@ -269,6 +319,7 @@ snapset_domain_settle_chains(const SnapsetDomain *domain, GPtrArray *events)
         if (image == NULL)
             continue;
         snapset_chain_read(image, disk->path);
+        forget_merged(image, events);
         gboolean moved = is_moved(image, events);
         for (guint j = snapset_image_link_count(image) - 1; j > 0; j--) {
             const SnapsetImage *overlay = snapset_image_link(image, j - 1);

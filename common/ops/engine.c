@@ -335,6 +335,12 @@ withdraw(SnapsetEngine *engine, GError **error)
     return snapset_engine_leave_pending(engine, error);
 }
 
+static gboolean
+take_last_step(const SnapsetEngine *engine, GError **error)
+{
+    return engine->last_step == NULL || engine->last_step(engine->last_data, error);
+}
+
 gboolean
 snapset_engine_commit(SnapsetEngine *engine, GError **error)
 {
@@ -346,9 +352,10 @@ snapset_engine_commit(SnapsetEngine *engine, GError **error)
         return before == SNAPSET_PHASE_MERGE ? snapset_engine_leave_pending(engine, error)
                                              : snapset_engine_abort(engine, error);
     }
-    if (snapset_engine_finish(engine, error))
+    if (snapset_engine_finish(engine, error) && take_last_step(engine, error))
         return snapset_engine_end(engine, error);
-    if (before != SNAPSET_PHASE_MAKE)
+    if (before != SNAPSET_PHASE_MAKE ||
+        g_error_matches(*error, SNAPSET_ERROR, SNAPSET_ERROR_PENDING))
         return snapset_engine_leave_pending(engine, error);
     return makes_overlays(engine) ? withdraw(engine, error) : take_back(engine, error);
 }

@@ -19,6 +19,12 @@
 #include "common/io/stamp.h"
 #include "common/ops/set.h"
 
+/*
+ * What others have to do once all files are as they shall be. When it fails everything is undone;
+ * but with SNAPSET_ERROR_PENDING, when nobody can tell what they did, it is left to a recovery.
+ */
+typedef gboolean (*SnapsetLastStep)(gpointer data, GError **error);
+
 typedef struct {
     SnapsetJournal *journal;
     GPtrArray *handles; /* of SnapsetHandle *, borrowed, parallel to the journal's images */
@@ -31,6 +37,8 @@ typedef struct {
     gboolean is_recovery;    /* others may have used the images since: nothing is sealed */
     gboolean proves_current; /* afterwards it is certain where the images stand: they are sealed */
     GPtrArray *notes;        /* of char *: in a recovery, what a person should know; NULL: nobody */
+    SnapsetLastStep last_step; /* NULL: none */
+    gpointer last_data;
 } SnapsetEngine;
 
 /* ---- over a set ---- */

@@ -12,6 +12,7 @@
 typedef struct {
     GPtrArray *overlays; /* of SnapsetOverlayPlan * */
     GPtrArray *frozen;   /* of GBytes *: the ledger of the frozen image; NULL: it is not stamped */
+    const SnapsetOverlayOptions *options;
 } Plan;
 
 static void
@@ -40,8 +41,8 @@ frozen_ledger(const SnapsetSet *set, guint index, const SnapsetExternal *externa
 }
 
 static gboolean
-plan_image(SnapsetSet *set, guint index, const SnapsetExternal *external,
-           const SnapsetOverlayOptions *options, Plan *plan, GError **error)
+plan_image(SnapsetSet *set, guint index, const SnapsetExternal *external, Plan *plan,
+           GError **error)
 {
     const SnapsetImage *image = snapset_set_image(set, index);
     const char *path = snapset_set_handle(set, index)->is_block
@@ -52,8 +53,9 @@ plan_image(SnapsetSet *set, guint index, const SnapsetExternal *external,
 
     if (path == NULL) /* which the report says */
         return TRUE;
-    SnapsetOverlayPlan *overlay = snapset_overlay_plan_new(
-        set, index, path, image->format, external->tag, FALSE, options, plan->overlays, error);
+    SnapsetOverlayPlan *overlay =
+        snapset_overlay_plan_new(set, index, path, image->format, external->tag, FALSE,
+                                 plan->options, plan->overlays, error);
     if (overlay == NULL)
         return snapset_name_error(error, image->filename);
     GBytes *frozen = frozen_ledger(set, index, external, &parent, inferred);
@@ -94,13 +96,22 @@ note_unsealed(SnapsetSet *set, const Plan *plan)
 }
 
 static gboolean
-carry_out(SnapsetSet *set, const Plan *plan, GError **error)
+put_to_use(gpointer data, GError **error)
+{
+    const Plan *plan = data;
+    return snapset_overlays_use(plan->overlays, plan->options, error);
+}
+
+static gboolean
+carry_out(SnapsetSet *set, Plan *plan, GError **error)
 {
     g_auto(SnapsetEngine) engine = {0};
 
     if (!snapset_engine_init(&engine, "create", set, NULL, error))
         return FALSE;
     engine.proves_current = TRUE;
+    engine.last_step = put_to_use;
+    engine.last_data = plan;
     for (guint i = 0; i < set->images->len; i++) {
         SnapsetJournalImage *image = snapset_engine_image(&engine, i);
         const SnapsetLedger *ledger = snapset_set_image(set, i)->ledger;
@@ -126,14 +137,14 @@ snapset_create_external(SnapsetSet *set, const char *tag, const char *descriptio
     SnapsetExternal external = {tag, description, snapset_new_external_identity(),
                                 set->images->len};
     g_auto(Plan) plan = {g_ptr_array_new_with_free_func((GDestroyNotify)snapset_overlay_plan_free),
-                         g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref)};
+                         g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref), options};
 
     if (description != NULL && !snapset_description_check(description, error))
         return FALSE;
     g_ptr_array_set_size(plan.overlays, set->images->len);
     g_ptr_array_set_size(plan.frozen, set->images->len);
     for (guint i = 0; i < set->images->len; i++) {
-        if (!plan_image(set, i, &external, options, &plan, error))
+        if (!plan_image(set, i, &external, &plan, error))
             return FALSE;
         judge_chain(set, i, plan.overlays->pdata[i]);
     }

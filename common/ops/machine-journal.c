@@ -6,10 +6,20 @@
 #include "common/ops/machine.h"
 #include "common/ops/replay.h"
 
-void
-snapset_machine_remember(SnapsetMachine *machine, GPtrArray *images)
+static void
+forget_merged(SnapsetImage *image, GPtrArray *events)
 {
-    g_autoptr(GPtrArray) events = snapset_live_journal_read(machine->journal, NULL);
+    for (guint i = 0; i < snapset_image_link_count(image); i++) {
+        SnapsetLedger *ledger = snapset_replay_forget(image, i, events);
+        if (ledger != NULL)
+            snapset_image_set_ledger((SnapsetImage *)snapset_image_link(image, i), ledger);
+    }
+}
+
+void
+snapset_machine_remember(const char *journal, GPtrArray *images)
+{
+    g_autoptr(GPtrArray) events = snapset_live_journal_read(journal, NULL);
 
     for (guint i = 0; events != NULL && events->len > 0 && i < images->len; i++) {
         SnapsetImage *image = images->pdata[i];
@@ -17,20 +27,21 @@ snapset_machine_remember(SnapsetMachine *machine, GPtrArray *images)
             image->ledger != NULL ? snapset_ledger_copy(image->ledger) : snapset_ledger_new();
         if (image->is_local && snapset_replay(image, events, ledger).is_changed)
             snapset_image_set_ledger(image, g_steal_pointer(&ledger));
+        forget_merged(image, events);
     }
 }
 
 void
-snapset_machine_append(SnapsetMachine *machine, const SnapsetLiveEvent *event)
+snapset_machine_append(const char *journal, SnapsetSet *set, const SnapsetLiveEvent *event)
 {
     /* Nobody watches this machine, so from here on it is not known where its images stand. */
     g_autoptr(SnapsetLiveEvent) end =
-        snapset_domain_event(SNAPSET_LIVE_EVENT_START, "", machine->set->images);
+        snapset_domain_event(SNAPSET_LIVE_EVENT_START, "", set->images);
     g_autoptr(GError) failure = NULL;
 
-    if (!snapset_live_journal_append(machine->journal, event, &failure) ||
-        !snapset_live_journal_append(machine->journal, end, &failure))
-        snapset_set_note(machine->set, "the lineage will not be recorded: %s", failure->message);
+    if (!snapset_live_journal_append(journal, event, &failure) ||
+        !snapset_live_journal_append(journal, end, &failure))
+        snapset_set_note(set, "the lineage will not be recorded: %s", failure->message);
 }
 
 /* ---- afterwards ---- */

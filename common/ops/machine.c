@@ -281,7 +281,7 @@ read_chosen(SnapsetMachine *machine, gboolean remember, gboolean *ret_all, GErro
         *ret_all &= image->is_local;
     }
     if (remember)
-        snapset_machine_remember(machine, images);
+        snapset_machine_remember(machine->journal, images);
     return snapset_set_take(machine->set, sources, images, error);
 }
 
@@ -318,7 +318,7 @@ snapset_machine_note(SnapsetMachine *machine, SnapsetMachineEvent make_event, gc
     if (!load(machine, FALSE, error))
         return FALSE;
     g_autoptr(SnapsetLiveEvent) event = make_event(machine, data);
-    snapset_machine_append(machine, event);
+    snapset_machine_append(machine->journal, machine->set, event);
     return load(machine, TRUE, error);
 }
 

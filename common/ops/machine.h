@@ -69,9 +69,12 @@ typedef SnapsetLiveEvent *(*SnapsetMachineEvent)(const SnapsetMachine *machine, 
 gboolean snapset_machine_note(SnapsetMachine *machine, SnapsetMachineEvent make_event,
                               gconstpointer data, GError **error);
 
-/* The halves of it: append to the journal; and add to @images what it tells of them. */
-void snapset_machine_append(SnapsetMachine *machine, const SnapsetLiveEvent *event);
-void snapset_machine_remember(SnapsetMachine *machine, GPtrArray *images);
+/*
+ * The halves of it, for whatever machine has the live journal @journal (a UUID as text): append
+ * @event, after which nobody watches the images of @set; and add to @images what it tells of them.
+ */
+void snapset_machine_append(const char *journal, SnapsetSet *set, const SnapsetLiveEvent *event);
+void snapset_machine_remember(const char *journal, GPtrArray *images);
 
 /*
  * Bring the records of closed images up to date from the live journals that tell of those of

@@ -16,10 +16,19 @@
 /* FALSE with SNAPSET_ERROR_USAGE unless @text is a description: short enough, and UTF-8. */
 gboolean snapset_description_check(const char *text, GError **error);
 
+/*
+ * Have the machine go on in the overlays @paths (of const char *, parallel to the images of the
+ * set): in all, or in none. FALSE with SNAPSET_ERROR_PENDING: nobody can tell which.
+ */
+typedef gboolean (*SnapsetOverlayUser)(GPtrArray *paths, gpointer data, GError **error);
+
 /* How overlays are made. */
 typedef struct {
     const char *folder;   /* where; NULL: beside each image */
     gboolean is_relative; /* they name their backing files relative to themselves */
+    SnapsetOverlayUser
+        use; /* called once a snapshot's overlays are there; NULL: nobody uses them */
+    gpointer use_data;
 } SnapsetOverlayOptions;
 
 /*

@@ -236,6 +236,16 @@ snapset_overlays_replace(SnapsetSet *set, GPtrArray *plans, GError **error)
     return snapset_set_reload(set, error);
 }
 
+gboolean
+snapset_overlays_use(GPtrArray *plans, const SnapsetOverlayOptions *options, GError **error)
+{
+    g_autoptr(GPtrArray) paths = g_ptr_array_new();
+
+    for (guint i = 0; i < plans->len; i++)
+        g_ptr_array_add(paths, ((const SnapsetOverlayPlan *)plans->pdata[i])->path);
+    return options->use == NULL || options->use(paths, options->use_data, error);
+}
+
 /* ---- making ---- */
 
 void

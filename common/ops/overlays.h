@@ -60,6 +60,10 @@ void snapset_overlays_add(SnapsetJournalImage *image, const SnapsetOverlayPlan *
  */
 gboolean snapset_overlays_make(SnapsetEngine *engine, GPtrArray *plans, GError **error);
 
+/* Have the overlays of @plans put to use, if anybody wants to (SnapsetOverlayUser). */
+gboolean snapset_overlays_use(GPtrArray *plans, const SnapsetOverlayOptions *options,
+                              GError **error);
+
 /*
  * In a recovery, before an operation that made overlays is finished: was one of the frozen images
  * written to since? Then nobody uses the overlays, and it is to be undone.

@@ -198,11 +198,16 @@ replay_overlay(Replay *replay, const SnapsetLiveEvent *event, const SnapsetLiveI
                const SnapsetLiveImage *base)
 {
     const SnapsetExternal external = snapset_replay_external(event, image);
+    SnapsetRecord *stamped = snapset_ledger_find(replay->ledger, &image->entry);
 
-    if (snapset_ledger_find(replay->ledger, &image->entry) == NULL) {
+    if (stamped == NULL) {
         g_autoptr(SnapsetLedger) made =
             snapset_lineage_overlay(&external, &base->entry, !base->certain, FALSE);
         g_ptr_array_add(replay->ledger->records, snapset_record_copy(made->records->pdata[0]));
+        replay->is_changed = TRUE;
+    } else if (base->certain && snapset_uuid_equal(&stamped->parent, &base->entry) &&
+               (stamped->flags & SNAPSET_RECORD_PARENT_INFERRED)) {
+        stamped->flags &= ~SNAPSET_RECORD_PARENT_INFERRED; /* who stamped it could not know */
         replay->is_changed = TRUE;
     }
     replay->at = image->entry;
@@ -299,4 +304,56 @@ snapset_replay_moves_into(GPtrArray *events, const SnapsetImage *image)
             return TRUE;
     }
     return FALSE;
+}
+
+/* Is a file of the chain @identity, or stands on it, and no job has moved data into it? */
+static gboolean
+is_in_chain(const SnapsetImage *image, const SnapsetUuid *identity, GPtrArray *events)
+{
+    for (guint i = 0; i < snapset_image_link_count(image); i++) {
+        const SnapsetImage *link = snapset_image_link(image, i);
+        const SnapsetRecord *record =
+            link->ledger != NULL ? snapset_ledger_find(link->ledger, identity) : NULL;
+        if (record != NULL &&
+            !(record->flags & SNAPSET_RECORD_FROZEN && snapset_replay_moves_into(events, link)))
+            return TRUE;
+    }
+    return FALSE;
+}
+
+static gboolean
+names(const SnapsetLedger *ledger, const SnapsetUuid *identity)
+{
+    gboolean found = snapset_uuid_equal(&ledger->current, identity);
+
+    for (guint i = 0; !found && i < ledger->records->len; i++)
+        found = snapset_uuid_equal(&((SnapsetRecord *)ledger->records->pdata[i])->parent, identity);
+    return found;
+}
+
+SnapsetLedger *
+snapset_replay_forget(const SnapsetImage *image, guint link, GPtrArray *events)
+{
+    const SnapsetLedger *own = snapset_image_link(image, link)->ledger;
+    g_autoptr(SnapsetLedger) ledger = NULL;
+    gboolean moved = FALSE;
+
+    /* From the last: its parent may be gone as well. */
+    for (guint i = events->len; own != NULL && i-- > 0;) {
+        const SnapsetLiveEvent *event = events->pdata[i];
+        moved |= event->kind == SNAPSET_LIVE_EVENT_MOVE;
+        if (!moved || event->kind != SNAPSET_LIVE_EVENT_EXTERNAL || event->images->len < 2)
+            continue;
+        const SnapsetLiveImage *base = event->images->pdata[0];
+        const SnapsetLiveImage *overlay = event->images->pdata[1];
+        if (is_in_chain(image, &overlay->entry, events) ||
+            !names(ledger != NULL ? ledger : own, &overlay->entry))
+            continue;
+        g_autoptr(SnapsetRecord) gone = snapset_record_new(&overlay->entry, 0);
+        gone->parent = base->entry;
+        if (ledger == NULL)
+            ledger = snapset_ledger_copy(own);
+        snapset_lineage_forget(ledger, gone);
+    }
+    return g_steal_pointer(&ledger);
 }

@@ -32,6 +32,13 @@ SnapsetExternal snapset_replay_external(const SnapsetLiveEvent *event,
 SnapsetReplayed snapset_replay(const SnapsetImage *image, GPtrArray *events, SnapsetLedger *ledger);
 
 /*
+ * The ledger of link @link of @image without the external snapshots of @events whose overlays a job
+ * has since merged away: what came from them then came from what they came from. Caller frees;
+ * NULL: it names none.
+ */
+SnapsetLedger *snapset_replay_forget(const SnapsetImage *image, guint link, GPtrArray *events);
+
+/*
  * Did a job move data into @image? QEMU opens a backing file to write when it is open already,
  * which leaves its seal alone (FORMAT.md, "The seal"): that proves nothing then.
  */

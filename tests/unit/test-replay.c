@@ -132,6 +132,8 @@ static const struct {
     {"overlay-on-who-knows-what", "a:", "O:V,A", "Vi*1<A >V !"},
     {"overlay-and-one-taken", "a: y@200", "O:V,A! C:(y@200)", "V*1<A y*1<V >y !"},
     {"overlay-on-an-overlay", "a:", "O:V,A! X:V!,W", "V*1<A >V ! frozen"},
+    {"overlay-stamped-before-who-knew", "a: ~Vei*1<A >V", "O:V,A!", "V*1<A >V !"},
+    {"overlay-stamped-with-another-parent", "a: ~Vei*1<B >V", "O:V,A!", "Vi*1<B >V !="},
     {"overlay-again", "a: ~Ve*1<A >V", "O:V,A!", "V*1<A >V !="},
 
     {"overlay-of-no-known-base", "a:", "S:-! X:-!", ">- !="},
