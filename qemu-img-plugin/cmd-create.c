@@ -15,9 +15,9 @@ check_options(const SnapsetOptions *options, GError **error)
         return snapset_throw(error, SNAPSET_ERROR_USAGE,
                              "--overlay-dir, --overlay-format and --relative-backing go with "
                              "--external");
-    if (options->external && options->link != NULL)
+    if (options->quiesce && (!options->external || options->link == NULL))
         return snapset_throw(error, SNAPSET_ERROR_USAGE,
-                             "--external takes images by their names or by --qmp, not by --domain");
+                             "--quiesce goes with --external and --domain");
     if (options->overlay_format != NULL && strcmp(options->overlay_format, "qcow2") != 0)
         return snapset_throw(error, SNAPSET_ERROR_USAGE,
                              "overlays are qcow2: '%s' has no place for the record",
@@ -49,6 +49,8 @@ create(SnapsetOptions *options, SnapsetUuid *identity, GError **error)
 {
     const char *tag = options->operands[0];
 
+    if (options->link != NULL)
+        return snapset_domain_create(options, identity, error);
     if (options->external)
         return create_external(options, identity, error);
     if (!snapset_options_open(options, SNAPSET_FOR_RECORDING, error))
@@ -66,8 +68,6 @@ snapset_cmd_create(SnapsetOptions *options, GError **error)
 
     if (!check_options(options, error))
         return FALSE;
-    if (options->link != NULL)
-        return snapset_domain_create(options, error);
     if (!create(options, &identity, error))
         return FALSE;
     if (options->dry_run) {

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "common/io/domain-xml.h"
-#include "qemu-img-plugin/domain.h"
 
 #define MODULE_NAME "snapshot-set-libvirt.so"
 
@@ -99,4 +98,30 @@ snapset_domain_link_sources(SnapsetDomainLink *link, GError **error)
         return NULL;
     }
     return g_steal_pointer(&sources);
+}
+
+void
+snapset_domain_link_remember(const SnapsetDomainLink *link, SnapsetSet *set)
+{
+    if (link->disks->uuid == NULL)
+        return;
+    g_clear_pointer(&set->catalog, snapset_catalog_free);
+    snapset_machine_remember(link->disks->uuid, set->images);
+    set->catalog = snapset_catalog_new(set->images);
+}
+
+gboolean
+snapset_domain_is_active(const SnapsetOptions *options)
+{
+    return options->link->driver->is_active(options->link->domain);
+}
+
+SnapsetSet *
+snapset_domain_open_again(SnapsetOptions *options, SnapsetAccess access, GError **error)
+{
+    g_autoptr(SnapsetSet) before = g_steal_pointer(&options->set);
+
+    if (snapset_options_open(options, access, error))
+        return g_steal_pointer(&before);
+    return NULL;
 }

@@ -16,11 +16,14 @@ SnapsetDomainLink *snapset_domain_link_open(const char *uri, const char *name, G
 void snapset_domain_link_free(SnapsetDomainLink *link);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SnapsetDomainLink, snapset_domain_link_free)
 
+/* Add to the images of @set, which are its disks, what was done to them since it runs. */
+void snapset_domain_link_remember(const SnapsetDomainLink *link, SnapsetSet *set);
+
 /* Its writable disks as sources; SNAPSET_ERROR_USAGE when there is none. Caller unrefs. */
 GPtrArray *snapset_domain_link_sources(SnapsetDomainLink *link, GError **error);
 
 /* What create, apply, delete and sync do with --domain; as the commands themselves. */
-gboolean snapset_domain_create(SnapsetOptions *options, GError **error);
+gboolean snapset_domain_create(SnapsetOptions *options, SnapsetUuid *ret_identity, GError **error);
 gboolean snapset_domain_apply(SnapsetOptions *options, GError **error);
 gboolean snapset_domain_delete(SnapsetOptions *options, GError **error);
 gboolean snapset_domain_sync(SnapsetOptions *options, GError **error);

@@ -92,6 +92,10 @@ add_options(GOptionContext *context, SnapsetOptions *o, Raw *raw)
          FALSE,
          {"overlay-format", 0, 0, G_OPTION_ARG_STRING, &o->overlay_format,
           "format of the overlays: qcow2", "FMT"}},
+        {SNAPSET_TAKES_EXTERNAL,
+         FALSE,
+         {"quiesce", 0, 0, G_OPTION_ARG_NONE, &o->quiesce,
+          "have the guest's agent freeze its file systems", NULL}},
         {SNAPSET_TAKES_OVERLAYS,
          FALSE,
          {"overlay-dir", 0, 0, G_OPTION_ARG_FILENAME, &o->overlay_dir, "where overlays are made",
@@ -346,7 +350,11 @@ open_images(SnapsetOptions *options, SnapsetAccess access, GError **error)
     }
     options->set =
         snapset_set_new(g_steal_pointer(&sources), g_steal_pointer(&tools), &options->verdicts);
-    return snapset_set_load(options->set, access, error);
+    if (!snapset_set_load(options->set, access, error))
+        return FALSE;
+    if (options->link != NULL && !writing)
+        snapset_domain_link_remember(options->link, options->set);
+    return TRUE;
 }
 
 gboolean

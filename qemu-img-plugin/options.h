@@ -26,7 +26,7 @@ typedef enum {
     SNAPSET_TAKES_ALLOW = 1 << 10,    /* follows from what is allowable */
     SNAPSET_WANTS_DOMAIN = 1 << 12,   /* --domain, and no images */
     SNAPSET_TAKES_MACHINE = 1 << 13,  /* --qmp in place of images, --device */
-    SNAPSET_TAKES_EXTERNAL = 1 << 14, /* --external, --overlay-format */
+    SNAPSET_TAKES_EXTERNAL = 1 << 14, /* --external, --overlay-format, --quiesce */
     SNAPSET_TAKES_OVERLAYS = 1 << 15, /* --overlay-dir, --relative-backing */
     SNAPSET_WANTS_A_WORD = 1 << 8,    /* only --allow counts: no policy speaks for a person */
 } SnapsetTakes;
@@ -51,7 +51,7 @@ struct SnapsetOptions {
     char *format;
     gboolean force_share, quiet, progress, image_opts, dry_run;
     gboolean all, repair, children, without_missing, keep_written;
-    gboolean external, relative_backing;
+    gboolean external, relative_backing, quiesce;
     char *description, *save_current, *overlay_dir, *overlay_format;
     char *domain, *connect;
     char *qmp, **devices;

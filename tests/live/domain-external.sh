@@ -1,0 +1,165 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# External snapshots of a libvirt domain: overlays that know what they are, and virsh knows them too.
+# shellcheck source=../lib/harness.sh
+. "$(dirname "$0")/../lib/harness.sh"
+# shellcheck source=../lib/images.sh
+. "$(dirname "$0")/../lib/images.sh"
+# shellcheck source=../lib/libvirt.sh
+. "$(dirname "$0")/../lib/libvirt.sh"
+# shellcheck source=../lib/hook.sh
+. "$(dirname "$0")/../lib/hook.sh"
+# shellcheck source=../lib/domain.sh
+. "$(dirname "$0")/../lib/domain.sh"
+requires qemu-img qemu-io qemu-system-x86_64 libvirtd virsh unshare nsenter tini
+
+# disks_of [OPTION...]: the file of each disk, as virsh shows them
+disks_of() { libvirt domblklist d "$@" | awk 'NR > 2 && NF { print $2 }' | xargs -n 1 basename | xargs; }
+
+# A shut-off domain of a qcow2 and a raw disk, and one that it only reads
+shut_off() {
+    start_libvirt
+    new_images a.qcow2 seed.qcow2
+    truncate -s 8M b.raw
+    define d "$PWD/a.qcow2" "$PWD/b.raw" "$PWD/seed.qcow2"
+    libvirt dumpxml d | sed "s|<target dev='vdc'.*/>|&<readonly/>|" >with-seed.xml
+    libvirt define with-seed.xml >/dev/null
+}
+
+# write PATTERN FILE...: into the images, whatever their format
+write() {
+    local file
+    for file in "${@:2}"; do
+        qemu-io -f "$([[ $file = *.raw ]] && echo raw || echo qcow2)" \
+            -c "write -q -P $1 0 64k" "$file" >/dev/null || fail "cannot write to $file"
+    done
+}
+
+test_shut_off() {
+    shut_off
+    write 1 a.qcow2 b.raw
+    expect_rc 0 dss create one --external --dry-run
+    expect_out "a.qcow2 -> .*/a.one"
+    expect_equal "$(disks_of)" 'a.qcow2 b.raw seed.qcow2'
+    expect_rc 0 dss create one --external --description 'a & b'
+    expect_out "^created snapshot 'one' \([0-9a-f]{8}\) on 2 images"
+    expect_out "^.*/a.qcow2 -> .*/a.one$"
+    expect_equal "$(disks_of --inactive)" 'a.one b.one seed.qcow2'
+    expect_equal "$(libvirt snapshot-dumpxml d one | sed -nE 's/.*<description>(.*)<.*/\1/p')" 'a &amp; b'
+    expect_rc 0 dss check
+    write 2 a.one b.one
+    expect_rc 0 dss create two --external --overlay-dir "$PWD"
+    expect_agreement
+    expect_equal "$(our_lineage | xargs)" 'one - two one'
+    expect_equal "$(json '{(s["kind"], s["identity"]) for s in d["snapshots"]} == {("external", "recorded")}')" true
+    expect_data 1 a.qcow2
+    expect_data 2 a.one b.one
+    expect_rc 0 libvirt start d
+    expect_rc 0 libvirt destroy d
+    # libvirt removes it, where it can; what it cannot it says, and nothing has changed
+    if dss delete tag=two >out 2>&1; then
+        expect_equal "$(disks_of)" 'a.one b.one seed.qcow2'
+    else
+        grep -q 'libvirt: .*external' out || fail "$(cat out)"
+        expect_equal "$(disks_of)" 'a.two b.two seed.qcow2'
+    fi
+    expect_agreement
+    expect_rc 0 dss check
+}
+
+# Whatever libvirt says no to: the images, their records and the definition are as they were.
+test_all_or_none() {
+    shut_off
+    libvirt snapshot-create-as d two --disk-only --diskspec vda,file="$PWD/v.a" \
+        --diskspec vdb,file="$PWD/v.b" >/dev/null
+    libvirt define with-seed.xml >/dev/null
+    rm v.a v.b
+    dss list --all --output=json >before
+    expect_rc 1 dss create two --external
+    expect_err 'libvirt: .*already exists.*all images are as they were'
+    expect_rc 2 dss create a/b --external
+    expect_rc 1 dss create three --external --quiesce
+    expect_err 'domain that runs'
+    expect_rc 1 ss create three --external --quiesce a.qcow2
+    expect_err 'goes with --external and --domain'
+    expect_equal "$(dss list --all --output=json)" "$(cat before)" 'the images'
+    expect_rc 0 dss check
+    expect_equal "$(disks_of)" 'a.qcow2 b.raw seed.qcow2'
+    expect_equal "$(ls ./*.two ./*.three .snapshot-set* 2>/dev/null)" ''
+    # a running one; there is no agent that could freeze anything
+    expect_rc 0 libvirt start d
+    expect_rc 1 dss create three --external --quiesce
+    expect_err 'libvirt: .*agent.*all images are as they were'
+    expect_rc 1 dss create two --external
+    expect_equal "$(ls ./*.two ./*.three .snapshot-set* 2>/dev/null)" ''
+    expect_equal "$(disks_of)" 'a.qcow2 b.raw seed.qcow2'
+    expect_rc 0 dss create three --external
+    expect_equal "$(disks_of)" 'a.three b.three seed.qcow2'
+}
+
+# A running one: what libvirt has QEMU do is one transaction, which the guard lets pass and notes.
+running() {
+    expect_rc 0 libvirt start d
+    write_live 1
+    expect_rc 0 dss create zero
+    write_live 2
+    expect_rc 0 dss create one --external --description 'while it runs'
+    expect_out "^.*/a.qcow2 -> .*/a.one$"
+    expect_equal "$(disks_of)" 'a.one b.one'
+    write_live 3
+    expect_rc 0 dss create two --external --relative-backing
+    write_live 4
+    expect_agreement
+    expect_rc 2 dss create two --external
+    expect_err 'refused \[tag-exists\]'
+    # a middle one and the last one go: their data stay
+    expect_rc 0 dss create three --external
+    write_live 5
+    expect_rc 0 dss delete tag=two
+    expect_out "^deleted snapshot 'two'"
+    expect_agreement
+    expect_equal "$(our_lineage | xargs)" 'one zero three one zero -'
+    expect_rc 0 dss create four --external
+    write_live 6
+    expect_rc 0 dss delete tag=four
+    expect_equal "$(disks_of)" 'a.three b.three'
+    expect_rc 0 libvirt destroy d
+    expect_data 2 a.qcow2 b.qcow2
+    expect_data 4 a.one b.one
+    expect_data 6 a.three b.three
+    expect_equal "$(disks_of --inactive)" 'a.three b.three'
+    expect_equal "$(ls a.two b.two a.four b.four 2>/dev/null)" ''
+    expect_rc 0 dss check
+    expect_agreement
+    expect_equal "$(our_lineage | xargs)" 'one zero three one zero -'
+    expect_equal "$(json '[s["description"] for s in d["snapshots"] if s["tag"] == "one"]')" '["while it runs"]'
+}
+
+# write_live PATTERN: the guest writes it to both disks
+write_live() {
+    local disk
+    for disk in a b; do
+        libvirt qemu-monitor-command d --hmp \
+            "qemu-io -d $(disk_device "$disk") \"write -q -P $1 0 64k\"" >/dev/null
+    done
+}
+disk_device() { printf '/machine/peripheral/virtio-disk%d/virtio-backend' "$([ "$1" = a ] && echo 0 || echo 1)"; }
+
+test_running_guarded() {
+    start_libvirt
+    install_hook '[guard]' mode=required
+    new_images a.qcow2 b.qcow2
+    define d "$PWD/a.qcow2" "$PWD/b.qcow2"
+    running
+    # the guard saw it all: nothing of it is a guess
+    expect_equal "$(json '[s["parent-source"] for s in d["snapshots"]]')" '["recorded", "recorded", "recorded"]'
+}
+
+test_running_unguarded() {
+    start_libvirt
+    new_images a.qcow2 b.qcow2
+    define d "$PWD/a.qcow2" "$PWD/b.qcow2"
+    running
+}
+
+run_tests "$@"
