@@ -85,13 +85,13 @@ test_all_or_none() {
     expect_equal "$(dss list --all --output=json)" "$(cat before)" 'the images'
     expect_rc 0 dss check
     expect_equal "$(disks_of)" 'a.qcow2 b.raw seed.qcow2'
-    expect_equal "$(ls ./*.two ./*.three .snapshot-set* 2>/dev/null)" ''
+    expect_equal "$(find . -name '*.two' -o -name '*.three' -o -name '.snapshot-set*')" ''
     # a running one; there is no agent that could freeze anything
     expect_rc 0 libvirt start d
     expect_rc 1 dss create three --external --quiesce
     expect_err 'libvirt: .*agent.*all images are as they were'
     expect_rc 1 dss create two --external
-    expect_equal "$(ls ./*.two ./*.three .snapshot-set* 2>/dev/null)" ''
+    expect_equal "$(find . -name '*.two' -o -name '*.three' -o -name '.snapshot-set*')" ''
     expect_equal "$(disks_of)" 'a.qcow2 b.raw seed.qcow2'
     expect_rc 0 dss create three --external
     expect_equal "$(disks_of)" 'a.three b.three seed.qcow2'
@@ -128,7 +128,7 @@ running() {
     expect_data 4 a.one b.one
     expect_data 6 a.three b.three
     expect_equal "$(disks_of --inactive)" 'a.three b.three'
-    expect_equal "$(ls a.two b.two a.four b.four 2>/dev/null)" ''
+    expect_equal "$(find . -name '?.two' -o -name '?.four')" ''
     expect_rc 0 dss check
     expect_agreement
     expect_equal "$(our_lineage | xargs)" 'one zero three one zero -'
@@ -145,6 +145,30 @@ write_live() {
 }
 disk_device() { printf '/machine/peripheral/virtio-disk%d/virtio-backend' "$([ "$1" = a ] && echo 0 || echo 1)"; }
 
+# expect_reverts: to an external snapshot, and on from there, as far as this libvirt knows how to; if
+# it does not, nothing has changed
+expect_reverts() {
+    local before
+    before=$(disks_of)
+    sleep 1 # libvirt names its overlays by the second
+    if ! dss apply tag=one >out 2>&1; then
+        grep -q 'libvirt: .*external.*not supported' out || fail "$(cat out)"
+        expect_equal "$(disks_of)" "$before"
+        return
+    fi
+    expect_equal "$(our_lineage | xargs)" 'one zero zero -'
+    expect_equal "$(json 'next(s["tag"] for s in d["snapshots"] if s["current"])')" one
+    # a running one that goes back to the disks of a running one goes on, or is off
+    [ "$(libvirt domstate d)" != running ] || write_live 8
+    expect_rc 0 dss create "branch-$1" --external
+    expect_equal "$(our_lineage | xargs)" "branch-$1 one one zero zero -"
+    # virsh knows of the other branches, too, which no disk stands on now
+    expect_equal "$(virsh_lineage | grep -E '^(branch-'"$1"'|one|zero) ' | xargs)" "$(our_lineage | xargs)"
+    expect_equal "$(libvirt snapshot-current d --name)" "branch-$1"
+    [ "$(libvirt domstate d)" != running ] || expect_rc 0 libvirt destroy d
+    expect_rc 0 dss check
+}
+
 test_running_guarded() {
     start_libvirt
     install_hook '[guard]' mode=required
@@ -153,6 +177,9 @@ test_running_guarded() {
     running
     # the guard saw it all: nothing of it is a guess
     expect_equal "$(json '[s["parent-source"] for s in d["snapshots"]]')" '["recorded", "recorded", "recorded"]'
+    expect_reverts off
+    expect_rc 0 libvirt start d
+    expect_reverts on
 }
 
 test_running_unguarded() {
@@ -160,6 +187,9 @@ test_running_unguarded() {
     new_images a.qcow2 b.qcow2
     define d "$PWD/a.qcow2" "$PWD/b.qcow2"
     running
+    expect_reverts off
+    expect_rc 0 libvirt start d
+    expect_reverts on
 }
 
 run_tests "$@"
