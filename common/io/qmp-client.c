@@ -222,16 +222,32 @@ query_job(SnapsetQmp *qmp, const char *id, JsonNode **ret_answer, JsonObject **r
     return snapset_throw(error, SNAPSET_ERROR_FAILED, "somebody else has ended the job");
 }
 
+/* A job that goes along with the guest's writes is done when it is told to be. */
+static gboolean
+complete_job(SnapsetQmp *qmp, const char *id, GError **error)
+{
+    g_autoptr(JsonNode) answer =
+        snapset_qmp_execute(qmp, "job-complete", g_variant_new_parsed("{'id': <%s>}", id), error);
+    return answer != NULL;
+}
+
 /* Wait until the job has concluded. FALSE with its error, in QEMU's own words. */
 static gboolean
 wait_for_job(SnapsetQmp *qmp, const char *id, SnapsetProgress progress, gpointer data,
              GError **error)
 {
+    gboolean completed = FALSE;
+
     for (;;) {
         g_autoptr(JsonNode) answer = NULL;
         JsonObject *job = NULL;
         if (!query_job(qmp, id, &answer, &job, error))
             return FALSE;
+        if (!completed && g_strcmp0(snapset_json_text(job, "status"), "ready") == 0) {
+            if (!complete_job(qmp, id, error))
+                return FALSE;
+            completed = TRUE;
+        }
         if (g_strcmp0(snapset_json_text(job, "status"), "concluded") == 0) {
             const char *failure = snapset_json_text(job, "error");
             return failure == NULL || snapset_throw(error, SNAPSET_ERROR_FAILED, "%s", failure);

@@ -15,6 +15,7 @@ disk_free(gpointer data)
     g_free(disk->qdev);
     g_free(disk->device);
     g_free(disk->node);
+    g_free(disk->root);
     g_free(disk->detect_zeroes);
     g_clear_pointer(&disk->info, json_object_unref);
     g_free(disk);
@@ -94,15 +95,20 @@ device_type(SnapsetQmp *qmp, const char *qdev)
     return answer != NULL && JSON_NODE_HOLDS_VALUE(answer) ? json_node_dup_string(answer) : NULL;
 }
 
+static gboolean
+holds(JsonObject *node, JsonObject *info)
+{
+    return g_strcmp0(snapset_json_text(node, "drv"), snapset_json_text(info, "format")) == 0 &&
+           g_strcmp0(snapset_json_text(node, "file"), snapset_json_text(info, "filename")) == 0;
+}
+
 /* The node that can be written to and holds the image of @info; NULL: not found. */
 static JsonObject *
 find_node(JsonArray *nodes, JsonObject *info)
 {
     for (guint i = 0; i < snapset_json_length(nodes); i++) {
         JsonObject *node = snapset_json_element(nodes, i);
-        if (!snapset_json_bool(node, "ro") &&
-            g_strcmp0(snapset_json_text(node, "drv"), snapset_json_text(info, "format")) == 0 &&
-            g_strcmp0(snapset_json_text(node, "file"), snapset_json_text(info, "filename")) == 0)
+        if (!snapset_json_bool(node, "ro") && holds(node, info))
             return node;
     }
     return NULL;
@@ -138,10 +144,11 @@ disk_new(JsonObject *block, JsonArray *nodes, const char *qdev)
     disk->aliases = g_ptr_array_new_with_free_func(g_free);
     disk->qdev = g_strdup(qdev);
     disk->device = device != NULL && *device != '\0' ? g_strdup(device) : NULL;
+    disk->root = g_strdup(snapset_json_text(inserted, "node-name"));
     disk->info = info != NULL ? json_object_ref(info) : json_object_new();
     add_alias(disk, disk->device);
     add_alias(disk, id);
-    add_alias(disk, snapset_json_text(inserted, "node-name"));
+    add_alias(disk, disk->root);
     read_node(disk, node != NULL ? node : inserted);
     add_alias(disk, qdev);
     disk->name = g_strdup(disk->aliases->pdata[0]);
@@ -165,15 +172,19 @@ array_of(JsonNode *answer)
     return JSON_NODE_HOLDS_ARRAY(answer) ? json_node_get_array(answer) : NULL;
 }
 
+static JsonNode *
+query_nodes(SnapsetQmp *qmp, GError **error)
+{
+    return snapset_qmp_execute(qmp, "query-named-block-nodes",
+                               g_variant_new_parsed("{'flat': <true>}"), error);
+}
+
 GPtrArray *
 snapset_qmp_disks(SnapsetQmp *qmp, GError **error)
 {
     GPtrArray *disks = g_ptr_array_new_with_free_func(disk_free);
     g_autoptr(JsonNode) blocks = snapset_qmp_execute(qmp, "query-block", NULL, error);
-    g_autoptr(JsonNode) nodes =
-        blocks != NULL ? snapset_qmp_execute(qmp, "query-named-block-nodes",
-                                             g_variant_new_parsed("{'flat': <true>}"), error)
-                       : NULL;
+    g_autoptr(JsonNode) nodes = blocks != NULL ? query_nodes(qmp, error) : NULL;
 
     if (nodes == NULL) {
         g_ptr_array_unref(disks);
@@ -193,4 +204,42 @@ snapset_qmp_disks(SnapsetQmp *qmp, GError **error)
             disk_free(disk);
     }
     return disks;
+}
+
+/* ---- nodes ---- */
+
+char *
+snapset_qmp_find_node(SnapsetQmp *qmp, JsonObject *info, GError **error)
+{
+    g_autoptr(JsonNode) answer = query_nodes(qmp, error);
+    const char *found = NULL;
+    guint count = 0;
+
+    if (answer == NULL)
+        return NULL;
+    for (guint i = 0; i < snapset_json_length(array_of(answer)); i++) {
+        JsonObject *node = snapset_json_element(array_of(answer), i);
+        if (!holds(node, info))
+            continue;
+        found = snapset_json_text(node, "node-name");
+        count++;
+    }
+    if (count == 1 && found != NULL)
+        return g_strdup(found);
+    snapset_throw(error, SNAPSET_ERROR_FAILED, "QEMU has the file '%s' open %s",
+                  snapset_json_text(info, "filename"), count > 1 ? "more than once" : "no more");
+    return NULL;
+}
+
+GPtrArray *
+snapset_qmp_node_names(SnapsetQmp *qmp, GError **error)
+{
+    g_autoptr(JsonNode) answer = query_nodes(qmp, error);
+    GPtrArray *names = answer != NULL ? g_ptr_array_new_with_free_func(g_free) : NULL;
+
+    for (guint i = 0; names != NULL && i < snapset_json_length(array_of(answer)); i++) {
+        JsonObject *node = snapset_json_element(array_of(answer), i);
+        g_ptr_array_add(names, g_strdup(snapset_json_text(node, "node-name")));
+    }
+    return names;
 }

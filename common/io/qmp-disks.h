@@ -12,6 +12,7 @@ typedef struct {
     char *qdev;         /* the device's QOM path or ID, which stays the same */
     char *device;       /* of the drive (-drive id=); NULL: it has none */
     char *node;         /* node-name of its image; NULL: a QEMU of before these */
+    char *root;         /* that of the uppermost filter, or again of the image */
     gboolean is_named;  /* by a person: QEMU's own names ("#block123") are for one run only */
     gboolean has_bitmaps;
     gboolean cache_direct, cache_no_flush;
@@ -29,6 +30,15 @@ GPtrArray *snapset_qmp_disks(SnapsetQmp *qmp, GError **error);
 
 /* The image below that of @info, an "ImageInfo"; NULL: none. Filters are looked through. */
 JsonObject *snapset_qmp_backing(JsonObject *info);
+
+/*
+ * The name of the one node that has the image of @info open; caller frees. NULL with an error when
+ * there is none, or when several have.
+ */
+char *snapset_qmp_find_node(SnapsetQmp *qmp, JsonObject *info, GError **error);
+
+/* The names of all nodes, of char *; caller unrefs. NULL with an error. */
+GPtrArray *snapset_qmp_node_names(SnapsetQmp *qmp, GError **error);
 
 /* What an "ImageInfo" says of the image itself, borrowed: its format, "raw" for a bare protocol. */
 const char *snapset_qmp_format(JsonObject *info);

@@ -107,8 +107,8 @@ snapset_delete_describe(GPtrArray *chosen)
 }
 
 /* One kind at a time: the ones are entries in files that the others are. */
-static gboolean
-check_kinds(const SnapsetSet *set, GPtrArray *chosen, gboolean *ret_external, GError **error)
+gboolean
+snapset_delete_check_kinds(GPtrArray *chosen, gboolean *ret_external, GError **error)
 {
     guint external = 0;
 
@@ -156,7 +156,7 @@ snapset_delete(SnapsetSet *set, const char *selector, gboolean children, gboolea
     if (!snapset_report_verdict(set->report, error))
         return FALSE;
     g_return_val_if_fail(snapshot != NULL, FALSE);
-    if (!check_kinds(set, chosen, &external, error))
+    if (!snapset_delete_check_kinds(chosen, &external, error))
         return FALSE;
     deleted = snapset_delete_describe(chosen);
     if (!(external ? snapset_delete_external(set, chosen, dry_run, error)

@@ -16,7 +16,7 @@ node_name(const Order *order, guint index)
     char digits[SNAPSET_UUID_SHORT_DIGITS + 1];
 
     snapset_uuid_format_short(&order->external.identity, digits);
-    return g_strdup_printf("snapshot-set-%s-%u", digits, index);
+    return g_strdup_printf(SNAPSET_NODE_PREFIX "%s-%u", digits, index);
 }
 
 /*

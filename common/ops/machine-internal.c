@@ -87,19 +87,19 @@ judge_create(SnapsetMachine *machine, const char *tag)
     snapset_space_check(set, NULL);
 }
 
-/* An external snapshot is in use by the machine as its backing files. FALSE when it is one. */
+/* The guest cannot be given other files while it runs. FALSE when @snapshot is external. */
 static gboolean
-check_internal(SnapsetMachine *machine, const SnapsetSnapshot *snapshot, const char *verb)
+check_internal(SnapsetMachine *machine, const SnapsetSnapshot *snapshot)
 {
     if (!snapset_snapshot_is_external(snapshot))
         return TRUE;
     g_autofree char *quoted = snapset_format_quoted(snapshot->tag);
     g_autofree char *selector = snapset_format_selector(snapshot->tag);
     snapset_report_add(machine->set->report, SNAPSET_RULE_IMAGE_UNSUPPORTED, snapshot->tag, NULL,
-                       g_strdup_printf("shut the machine down, then: qemu-img snapshot-set %s %s "
-                                       "IMAGE...",
-                                       verb, selector),
-                       "snapshot %s is external, and a running machine cannot %s it", quoted, verb);
+                       g_strdup_printf("shut the machine down, then: qemu-img snapshot-set apply "
+                                       "%s IMAGE...",
+                                       selector),
+                       "snapshot %s is external, and a running machine cannot apply it", quoted);
     return FALSE;
 }
 
@@ -108,7 +108,7 @@ judge_apply(SnapsetMachine *machine, const SnapsetSnapshot *target)
 {
     SnapsetSet *set = machine->set;
 
-    if (!check_internal(machine, target, "apply"))
+    if (!check_internal(machine, target))
         return;
     snapset_machine_check_command(machine, "snapshot-load");
     check_tag_is_text(machine, target->tag);
@@ -129,8 +129,6 @@ judge_delete(SnapsetMachine *machine, const SnapsetSnapshot *snapshot)
 {
     SnapsetSet *set = machine->set;
 
-    if (!check_internal(machine, snapshot, "delete"))
-        return;
     snapset_machine_check_command(machine, "snapshot-delete");
     check_tag_is_text(machine, snapshot->tag);
     snapset_rules_whole(set->catalog, snapshot, SNAPSET_TO_DELETE, set->report);
@@ -292,6 +290,17 @@ delete_chosen(SnapsetMachine *machine, GPtrArray *chosen, GError **error)
     return TRUE;
 }
 
+static gboolean
+delete_internal(SnapsetMachine *machine, GPtrArray *chosen, gboolean dry_run, GError **error)
+{
+    for (guint i = 0; i < chosen->len; i++)
+        judge_delete(machine, chosen->pdata[i]);
+    if (!snapset_report_verdict(machine->set->report, error))
+        return FALSE;
+    return dry_run ||
+           (delete_chosen(machine, chosen, error) && snapset_machine_load(machine, error));
+}
+
 gboolean
 snapset_machine_delete(SnapsetMachine *machine, const char *selector, gboolean children,
                        gboolean dry_run, GPtrArray **ret_deleted, GError **error)
@@ -300,18 +309,16 @@ snapset_machine_delete(SnapsetMachine *machine, const char *selector, gboolean c
     SnapsetSnapshot *snapshot = snapset_selector_resolve(selector, set->catalog, set->report);
     g_autoptr(GPtrArray) chosen = NULL;
     g_autoptr(GPtrArray) deleted = NULL;
+    gboolean external = FALSE;
 
-    if (snapshot != NULL) {
-        chosen = snapset_delete_choose(set, snapshot, children);
-        for (guint i = 0; i < chosen->len; i++)
-            judge_delete(machine, chosen->pdata[i]);
-    }
     if (!snapset_report_verdict(set->report, error))
         return FALSE;
     g_return_val_if_fail(snapshot != NULL, FALSE);
+    chosen = snapset_delete_choose(set, snapshot, children);
     deleted = snapset_delete_describe(chosen);
-    if (!dry_run &&
-        (!delete_chosen(machine, chosen, error) || !snapset_machine_load(machine, error)))
+    if (!snapset_delete_check_kinds(chosen, &external, error) ||
+        !(external ? snapset_machine_delete_external(machine, chosen, dry_run, error)
+                   : delete_internal(machine, chosen, dry_run, error)))
         return FALSE;
     *ret_deleted = g_steal_pointer(&deleted);
     return TRUE;

@@ -84,8 +84,8 @@ void snapset_machine_remember(const char *journal, GPtrArray *images);
 gboolean snapset_machine_replay(GPtrArray *sources, GPtrArray *notes, GError **error);
 
 /*
- * As snapset_create(), snapset_apply() and snapset_delete(), by jobs of the running QEMU, over
- * internal snapshots. What a new snapshot is known by is its derived identity.
+ * As snapset_create(), snapset_apply() and snapset_delete(), by jobs of the running QEMU; the first
+ * two over internal snapshots. What a new one is known by is its derived identity.
  */
 gboolean snapset_machine_create(SnapsetMachine *machine, const char *tag, gboolean dry_run,
                                 SnapsetUuid *ret_identity, GError **error);
@@ -93,6 +93,16 @@ gboolean snapset_machine_apply(SnapsetMachine *machine, const char *selector, co
                                gboolean dry_run, SnapsetUuid *ret_identity, GError **error);
 gboolean snapset_machine_delete(SnapsetMachine *machine, const char *selector, gboolean children,
                                 gboolean dry_run, GPtrArray **ret_deleted, GError **error);
+
+/* What the names of the nodes begin with that QEMU was told to open for us. */
+#define SNAPSET_NODE_PREFIX "snapshot-set-"
+
+/*
+ * The half of snapset_machine_delete() for external snapshots, children first: QEMU merges their
+ * overlays into the backing files, disk by disk. What was merged stays so if another fails.
+ */
+gboolean snapset_machine_delete_external(SnapsetMachine *machine, GPtrArray *chosen,
+                                         gboolean dry_run, GError **error);
 
 /*
  * As snapset_create_external(): the overlays are made and stamped, and then put on top of all

@@ -98,7 +98,6 @@ test_each_snapshot_has_its_data() {
     # internal ones of backing files are out of reach, and external ones of a running machine
     expect_refused image-unsupported live m apply tag=s2
     expect_err 'hint: shut the machine down, then: qemu-img snapshot-set apply'
-    expect_refused image-unsupported live m delete tag=s1
     expect_refused tag-exists live m create s2 --external
     expect_refused tag-exists live m create s2
     # the throttle is still there, above
@@ -325,6 +324,86 @@ client.close()
 EOT
     cleanup_fn eval "kill $! 2>/dev/null || true"
     while [ ! -S broken.mon ]; do sleep 0.01; done
+}
+
+# QEMU merges what is deleted while the guest goes on: the first, one in the middle, the last; of
+# drives and nodes, under a filter, over raw files, with names relative and absolute.
+test_delete() {
+    local tag disk
+    truncate -s 8M raw.img
+    new_images node.qcow2 over.qcow2
+    mkdir overlays
+    machine m node.qcow2 -- -drive file=raw.img,format=raw,if=none,id=drive \
+        -device virtio-blk-pci,drive=drive,id=second -object throttle-group,id=group \
+        -blockdev driver=throttle,throttle-group=group,node-name=slow,file.driver=qcow2,file.node-name=under,file.file.driver=file,file.file.filename=over.qcow2 \
+        -device virtio-blk-pci,drive=slow,id=last
+    for tag in 1 2 3 4; do
+        write_all "$tag"
+        expect_rc 0 live m create "s$tag" --external --relative-backing \
+            "--overlay-dir=$([ "$tag" = 2 ] && echo overlays || echo .)"
+    done
+    write_all 5
+    expect_rc 0 live m delete tag=s2 --dry-run
+    expect_equal "$(parents live m list --output=json)" 's1<- s2<s1 s3<s2 s4<s3'
+    expect_rc 0 live m delete tag=s2
+    expect_out "^deleted snapshot 's2'"
+    expect_equal "$(parents live m list --output=json)" 's1<- s3<s1 s4<s3'
+    expect_equal "$(find . -name '*.s2')" ''
+    expect_rc 0 live m delete tag=s4
+    expect_out "node.s4 -> .*/node.s3$"
+    expect_equal "$(parents live m list --output=json)" 's1<- s3<s1'
+    guest_has_all 5
+    write_all 6
+    expect_rc 0 live m create s5 --external --overlay-dir overlays
+    write_all 7
+    expect_rc 0 live m delete tag=s1 --output=json
+    expect_json '[s["tag"] for s in d["snapshots"]]' '["s3", "s5"]'
+    ! qmp m '{"execute": "query-named-block-nodes"}' | grep -qE '\.s(1|2|4)"' || fail 'QEMU has them open'
+    expect_rc 0 live m check
+    stop_qemu m
+    expect_rc 0 ss recover
+    expect_data 3 node.qcow2 over.qcow2
+    expect_data 6 node.s3 over.s3 raw.s3
+    expect_data 7 overlays/node.s5 overlays/over.s5 overlays/raw.s5
+    expect_rc 0 ss check overlays/{node,over,raw}.s5
+    expect_equal "$(parents ss list --output=json overlays/{node,over,raw}.s5)" 's3<- s5<s3'
+    expect_equal "$(find . -type f | sort | xargs)" './node.qcow2 ./node.s3 ./over.qcow2 ./over.s3 ./overlays/node.s5 ./overlays/over.s5 ./overlays/raw.s5 ./raw.img ./raw.s3'
+}
+
+# One disk is busy: the other is merged, nothing is lost, and the rest can be done later.
+test_delete_of_a_busy_disk() {
+    pair
+    expect_rc 0 live m create one --external
+    guest_disk_write 6
+    truncate -s 8M target.img
+    qmp m '{"execute": "blockdev-add", "arguments": {"driver": "raw", "node-name": "target",
+            "file": {"driver": "file", "filename": "target.img"}}}' \
+        "{\"execute\": \"blockdev-mirror\", \"arguments\": {\"job-id\": \"mirror\",
+            \"device\": \"$(qmp m '{"execute": "query-block"}' | grep -o 'snapshot-set-[0-9a-f]*-1' | head -n 1)\",
+            \"target\": \"target\", \"sync\": \"full\"}}" >/dev/null
+    expect_rc 1 live m delete tag=one
+    expect_err '1 of 2 merges are done, and that into .*/b\.qcow2. is not: block-commit: .'
+    expect_rc 2 live m delete tag=one
+    expect_err 'refused \[set-partial\]'
+    qmp m '{"execute": "block-job-cancel", "arguments": {"device": "mirror", "force": true}}' >/dev/null
+    wait_for_no_job
+    expect_rc 0 live m delete tag=one --allow set-partial
+    expect_equal "$(find . -name '*.one')" ''
+    stop_qemu m
+    expect_data 6 b.qcow2
+    expect_rc 0 ss recover
+    expect_rc 0 ss check a.qcow2 b.qcow2
+    expect_rc 0 ss create one a.qcow2 b.qcow2
+}
+
+# write_all BYTE, guest_has_all BYTE: the guest's three disks
+write_all() { all_disks "write -q -P $1 0 64k"; }
+guest_has_all() { all_disks "read -q -P $1 0 64k"; }
+all_disks() {
+    local disk
+    for disk in 'peripheral-anon/device[0]' peripheral/second peripheral/last; do
+        expect_equal "$(hmp m "qemu-io -d /machine/$disk/virtio-backend \"$1\"")" ''
+    done
 }
 
 # When nobody can tell whether it was done nothing is taken back, and the images say it later.
