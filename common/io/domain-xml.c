@@ -7,6 +7,8 @@
 
 #include "common/io/xml.h"
 
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(xmlBuffer, xmlBufferFree)
+
 static gboolean
 is_writable_disk(xmlNode *disk)
 {
@@ -141,6 +143,69 @@ snapset_domain_from_xml(const char *text, gsize size, GError **error)
         return NULL;
     }
     return snapset_domain_from_node(root);
+}
+
+/* ---- on other files ---- */
+
+static const SnapsetDisk *
+find_target(const SnapsetDomain *files, const char *target)
+{
+    for (guint i = 0; i < files->disks->len; i++) {
+        const SnapsetDisk *disk = files->disks->pdata[i];
+        if (strcmp(disk->target, target) == 0)
+            return disk;
+    }
+    return NULL;
+}
+
+static void
+remove_child(xmlNode *parent, const char *name)
+{
+    xmlNode *child = snapset_xml_child(parent, name);
+
+    if (child == NULL)
+        return;
+    xmlUnlinkNode(child);
+    xmlFreeNode(child);
+}
+
+static void
+put_on_file(xmlNode *disk, const SnapsetDisk *file)
+{
+    xmlNode *driver = snapset_xml_child(disk, "driver");
+    g_autofree char *now = source_path(disk);
+
+    if (g_strcmp0(now, file->path) == 0)
+        return;
+    remove_child(disk, "backingStore");
+    remove_child(disk, "source");
+    xmlSetProp(disk, BAD_CAST "type", BAD_CAST "file");
+    xmlSetProp(xmlNewChild(disk, NULL, BAD_CAST "source", NULL), BAD_CAST "file",
+               BAD_CAST file->path);
+    if (driver != NULL)
+        xmlSetProp(driver, BAD_CAST "type", BAD_CAST file->format);
+}
+
+char *
+snapset_domain_xml_on_files(const char *text, const SnapsetDomain *files, GError **error)
+{
+    g_autoptr(xmlDoc) document = snapset_xml_parse(text, strlen(text));
+    xmlNode *root = document != NULL ? xmlDocGetRootElement(document) : NULL;
+    g_autoptr(xmlBuffer) buffer = xmlBufferCreate();
+
+    if (root == NULL) {
+        snapset_throw(error, SNAPSET_ERROR_MALFORMED, "this is not a domain's XML");
+        return NULL;
+    }
+    for (xmlNode *disk = snapset_xml_child(snapset_xml_child(root, "devices"), "disk");
+         disk != NULL; disk = snapset_xml_next(disk, "disk")) {
+        g_autofree char *target = disk_target(disk);
+        const SnapsetDisk *file = find_target(files, target);
+        if (file != NULL)
+            put_on_file(disk, file);
+    }
+    xmlNodeDump(buffer, document, root, 0, 0);
+    return g_strdup((const char *)xmlBufferContent(buffer));
 }
 
 SnapsetDomain *

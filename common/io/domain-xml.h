@@ -25,6 +25,12 @@ struct _xmlNode; /* libxml2's */
 SnapsetDomain *snapset_domain_from_node(struct _xmlNode *node);
 
 /*
+ * The <domain> @text with the disks of @files in place of its own ones of these targets, each one
+ * file without a word of what is below it. Caller frees; NULL with SNAPSET_ERROR_MALFORMED.
+ */
+char *snapset_domain_xml_on_files(const char *text, const SnapsetDomain *files, GError **error);
+
+/*
  * The running domain of that name, from libvirt's own status file: the disks as they are now,
  * after hot-plug and external snapshots. $SNAPSHOT_SET_STATUS_DIR, else the folder that libvirt
  * uses for root or for the user.

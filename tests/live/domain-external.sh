@@ -67,6 +67,36 @@ test_shut_off() {
     expect_rc 0 dss check
 }
 
+# Images that came from another host: libvirt learns what they hold, of either kind, in files that
+# are backing files now, and can work with it.
+test_sync() {
+    start_libvirt
+    new_images a.qcow2 b.qcow2
+    ss create -q inside a.qcow2 b.qcow2
+    write 1 a.qcow2 b.qcow2
+    ss create -q one --external a.qcow2 b.qcow2
+    write 2 a.one b.one
+    ss create -q two --external --description 'a & b' a.one b.one
+    write 3 a.two b.two
+    ss create -q within a.two b.two
+    define d "$PWD/a.two" "$PWD/b.two"
+    expect_rc 0 dss sync
+    # what is inside a backing file it could only destroy
+    expect_equal "$(our_lineage | xargs)" 'inside - one inside two one within two'
+    expect_equal "$(virsh_lineage | xargs)" 'one - two one within two'
+    expect_equal "$(libvirt snapshot-dumpxml d two | grep -cE "source file='$PWD/[ab].two'")" 2
+    expect_equal "$(libvirt snapshot-dumpxml d two | grep -cE "source file='$PWD/[ab].one'")" 2
+    expect_rc 0 dss sync
+    expect_equal "$OUT" ''
+    expect_rc 0 libvirt snapshot-revert d within
+    expect_rc 0 libvirt snapshot-delete d within
+    expect_rc 0 dss delete tag=two
+    expect_equal "$(disks_of)" 'a.one b.one'
+    expect_data 3 a.one b.one
+    expect_rc 0 dss check
+    expect_equal "$(virsh_lineage | xargs)" 'one -'
+}
+
 # Whatever libvirt says no to: the images, their records and the definition are as they were.
 test_all_or_none() {
     shut_off
