@@ -2,12 +2,15 @@
 # shellcheck shell=bash
 # Our command with --domain d, beside virsh; to be read in after libvirt.sh.
 
-# The address sanitizer stands before libtirpc's functions, which libvirt calls, but finds them only
-# if they are there from the start; the module that is loaded later would bring them too late.
-PRELOADED=
+# In a sanitized build, what dss has in its environment. The sanitizer stands before libtirpc's
+# functions, which libvirt calls, but finds them only if they are there from the start; the module
+# that is loaded later would bring them too late. What that keeps in thread-local storage it looks
+# for in the wrong place. And the real qemu-img is none of its business.
+SANITIZED=()
 if [ -n "$SANITIZE" ]; then
-    PRELOADED=$(gcc -print-file-name=libasan.so):$(
-        ldconfig -p | sed -nE 's/.*libtirpc\.so.* => //p' | head -n 1)
+    SANITIZED=("LD_PRELOAD=$(gcc -print-file-name=libasan.so):$(
+        ldconfig -p | sed -nE 's/.*libtirpc\.so.* => //p' | head -n 1)"
+        "SNAPSHOT_SET_QEMU_IMG=$TOP/tests/lib/unsanitized")
 fi
 
 # dss COMMAND ARGUMENT...: our command with --domain d, where libvirt is, and with the state that the
@@ -17,7 +20,8 @@ dss() {
     ! nsenter --target "$LIBVIRT_PID" --mount --root test -e /etc/libvirt/hooks/qemu.d/50-snapshot-set ||
         state=(-u SNAPSHOT_SET_STATE_DIR -u SNAPSHOT_SET_POLICY)
     nsenter --target "$LIBVIRT_PID" --mount --root --wd="$PWD" env "${state[@]}" \
-        LD_PRELOAD="$PRELOADED" "$SNAPSHOT_SET" "$1" --domain d -c qemu:///system "${@:2}"
+        "${SANITIZED[@]}" ASAN_OPTIONS="${ASAN_OPTIONS-}:intercept_tls_get_addr=0" \
+        "$SNAPSHOT_SET" "$1" --domain d -c qemu:///system "${@:2}"
 }
 
 # what virsh and we say of the lineage, as "child parent" lines

@@ -112,10 +112,10 @@ test_usage() {
     expect_err 'goes with --domain'
     expect_rc 1 ss sync
     expect_err 'expecting --domain'
-    expect_rc 1 nsenter --target "$LIBVIRT_PID" --mount --root env LD_PRELOAD="$PRELOADED" \
+    expect_rc 1 nsenter --target "$LIBVIRT_PID" --mount --root env "${SANITIZED[@]}" \
         "$SNAPSHOT_SET" list --domain none
     expect_err "libvirt: Domain not found: .*none"
-    expect_rc 1 env LD_PRELOAD="$PRELOADED" "$SNAPSHOT_SET" list --domain d -c test:///nowhere
+    expect_rc 1 env "${SANITIZED[@]}" "$SNAPSHOT_SET" list --domain d -c test:///nowhere
     expect_err 'libvirt: '
 }
 
