@@ -24,6 +24,7 @@
 #include "common/ops/domain-chains.h"
 #include "common/ops/domain-images.h"
 #include "common/ops/domain-nodes.h"
+#include "common/ops/live-files.h"
 #include "common/ops/policy-file.h"
 #include "libvirt-hooks/guard/log.h"
 
@@ -203,6 +204,7 @@ judge(const char *name, const SnapsetDomain *domain, const SnapsetLiveRequest *r
     if (complaint != NULL)
         log_line(name, "%s", complaint);
     snapset_rules_live(catalog, domain, request, report);
+    snapset_live_files_judge(request, report);
     log_violations(name, report);
     if (snapset_report_is_denied(report))
         return deny(report);

@@ -7,6 +7,15 @@
 #include "common/core/format.h"
 #include "common/core/rules.h"
 
+static void
+file_free(gpointer data)
+{
+    SnapsetLiveFile *file = data;
+    g_free(file->path);
+    g_free(file->format);
+    g_free(file);
+}
+
 SnapsetLiveRequest *
 snapset_live_request_new(SnapsetLiveKind kind)
 {
@@ -14,6 +23,7 @@ snapset_live_request_new(SnapsetLiveKind kind)
     request->kind = kind;
     request->nodes = g_ptr_array_new_with_free_func(g_free);
     request->overlays = g_ptr_array_new_with_free_func(g_free);
+    request->files = g_ptr_array_new_with_free_func(file_free);
     return request;
 }
 
@@ -26,9 +36,21 @@ snapset_live_request_free(SnapsetLiveRequest *request)
     g_free(request->id);
     g_ptr_array_unref(request->nodes);
     g_ptr_array_unref(request->overlays);
+    g_ptr_array_unref(request->files);
     g_free(request->below);
     g_free(request->path);
     g_free(request);
+}
+
+void
+snapset_live_request_add_file(SnapsetLiveRequest *request, const char *path, const char *format,
+                              gboolean is_made)
+{
+    SnapsetLiveFile *file = g_new0(SnapsetLiveFile, 1);
+    file->path = g_strdup(path);
+    file->format = g_strdup(format != NULL ? format : "qcow2");
+    file->is_made = is_made;
+    g_ptr_array_add(request->files, file);
 }
 
 /* ---- which disks ---- */

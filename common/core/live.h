@@ -22,6 +22,13 @@ typedef enum {
     SNAPSET_LIVE_MOVE, /* data is being moved into an image of a disk's backing chain */
 } SnapsetLiveKind;
 
+/* The file of an overlay, which QEMU makes over whatever stands there unless it is to be used. */
+typedef struct {
+    char *path; /* as QEMU is told it */
+    char *format;
+    gboolean is_made; /* already */
+} SnapsetLiveFile;
+
 typedef struct {
     SnapsetLiveKind kind;
     char *tag;           /* NULL: none given */
@@ -33,6 +40,7 @@ typedef struct {
     GPtrArray *nodes;      /* of char *: the node-names it is about, unless it covers all */
     GPtrArray *overlays;   /* of char *: of each of nodes the overlay's node-name or, with a slash,
                               its file; of a copy, where it goes */
+    GPtrArray *files;      /* of SnapsetLiveFile *: those of the overlays that are named by file */
     /* of a node that is added, whose name is the only one of nodes */
     char *below;        /* the node that it stands on; NULL: none, or it is inside this command */
     char *path;         /* absolute, of its file; NULL: that of the node below, or none */
@@ -42,6 +50,10 @@ typedef struct {
 SnapsetLiveRequest *snapset_live_request_new(SnapsetLiveKind kind);
 void snapset_live_request_free(SnapsetLiveRequest *request);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SnapsetLiveRequest, snapset_live_request_free)
+
+/* The overlay is to be the file @path; @format: NULL is QEMU's default, qcow2. */
+void snapset_live_request_add_file(SnapsetLiveRequest *request, const char *path,
+                                   const char *format, gboolean is_made);
 
 /*
  * Does @request leave out one of the writable disks of @domain: coverage, or atomic? Part of the

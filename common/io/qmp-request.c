@@ -112,6 +112,9 @@ read_arguments(SnapsetLiveRequest *request, const Command *command, JsonObject *
     const char *file = text_of(arguments, "snapshot-file");
 
     request->kind = command->kind;
+    if (file != NULL)
+        snapset_live_request_add_file(request, file, text_of(arguments, "format"),
+                                      g_strcmp0(text_of(arguments, "mode"), "existing") == 0);
     if (request->tag == NULL)
         request->tag = g_strdup(text_of(arguments, command->tag_key));
     if (request->id == NULL)
@@ -255,6 +258,7 @@ parse_hmp(const char *line)
     if (command == NULL)
         return NULL;
     SnapsetLiveRequest *request = snapset_live_request_new(SNAPSET_LIVE_NONE);
+    gboolean reuses = all != NULL && all[0] != NULL && g_str_has_prefix(all[0], "-n");
     char **words = command->kind == SNAPSET_LIVE_EXTERNAL && all != NULL ? skip_option(all) : all;
     request->is_malformed = words == NULL || g_strv_length(words) > command->words;
     if (request->is_malformed)
@@ -266,6 +270,8 @@ parse_hmp(const char *line)
     add_node(request, word(words, command->device));
     if (command->kind == SNAPSET_LIVE_EXTERNAL)
         add_overlay(request, word(words, 1));
+    if (command->kind == SNAPSET_LIVE_EXTERNAL && word(words, 1) != NULL)
+        snapset_live_request_add_file(request, word(words, 1), word(words, 2), reuses);
     drop_nameless(request);
     return request;
 }

@@ -134,13 +134,6 @@ snapset_overlay_plan_new(const SnapsetSet *set, guint index, const char *base, c
 
 /* ---- judging ---- */
 
-/* An empty overlay: header, reference counts, and an L1 table; with clusters of 64 KiB. */
-static guint64
-size_of_overlay(const SnapsetImage *image)
-{
-    return 4 * 65536 + image->virtual_size / (512 * 1024 * 1024) * 8;
-}
-
 static void
 judge_name(SnapsetSet *set, guint index, const char *tag, const SnapsetOverlayPlan *plan,
            GPtrArray *plans)
@@ -209,7 +202,8 @@ snapset_overlays_judge(SnapsetSet *set, const char *tag, GPtrArray *plans)
             continue;
         judge_folder(set, i, plan);
         judge_name(set, i, tag, plan, plans);
-        snapset_space_add(space, plan->folder, size_of_overlay(snapset_set_image(set, i)),
+        snapset_space_add(space, plan->folder,
+                          snapset_space_of_overlay(snapset_set_image(set, i)->virtual_size),
                           plan->shown);
     }
     snapset_space_judge(space, set->report);

@@ -96,6 +96,13 @@ snapset_space_add(SnapsetSpace *space, const char *path, guint64 bytes, const ch
         add_bytes(space, &st, bytes, name);
 }
 
+/* Header, reference counts, and an L1 table; with clusters of 64 KiB. */
+guint64
+snapset_space_of_overlay(guint64 virtual_size)
+{
+    return 4 * 65536 + virtual_size / (512 * 1024 * 1024) * 8;
+}
+
 static void
 report_full(const FileSystem *fs, SnapsetReport *report)
 {

@@ -14,6 +14,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(SnapsetSpace, snapset_space_free)
 /* Up to @bytes more to the file system of @path, on behalf of the file that people call @name. */
 void snapset_space_add(SnapsetSpace *space, const char *path, guint64 bytes, const char *name);
 
+/* What a new overlay takes on a disk of @virtual_size bytes, 0 if that is not known. */
+guint64 snapset_space_of_overlay(guint64 virtual_size);
+
 /* Report no-space for every file system that cannot hold what it gets. */
 void snapset_space_judge(const SnapsetSpace *space, SnapsetReport *report);
 

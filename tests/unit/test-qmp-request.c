@@ -13,7 +13,8 @@ G_STATIC_ASSERT(G_N_ELEMENTS(kinds) == SNAPSET_LIVE_MOVE + 1);
 
 /*
  * "create tag='x' id='1' d0 d1", overlays after ">"; "all", "transaction", "mixed", "malformed"
- * where it is; of a node "below=NODE path=FILE qcow2".
+ * where it is; of overlays by file "FORMAT=FILE", those that are there "FORMAT==FILE"; of a node
+ * "below=NODE path=FILE qcow2".
  */
 static char *
 print_request(const SnapsetLiveRequest *request)
@@ -30,6 +31,11 @@ print_request(const SnapsetLiveRequest *request)
         g_string_append_printf(out, " %s", (char *)request->nodes->pdata[i]);
     for (guint i = 0; i < request->overlays->len; i++)
         g_string_append_printf(out, " >%s", (char *)request->overlays->pdata[i]);
+    for (guint i = 0; i < request->files->len; i++) {
+        const SnapsetLiveFile *file = request->files->pdata[i];
+        g_string_append_printf(out, " %s%s%s", file->format, file->is_made ? "==" : "=",
+                               file->path);
+    }
     if (request->below != NULL)
         g_string_append_printf(out, " below=%s", request->below);
     if (request->path != NULL)
@@ -72,12 +78,21 @@ static const struct {
      "delete tag='x' id='1' d0"},
     {"overlay", COMMAND("blockdev-snapshot", "'node': 'd0', 'overlay': 'o'"), "external d0 >o"},
     {"overlay-sync", COMMAND("blockdev-snapshot-sync", "'node-name': 'd0', 'snapshot-file': '/o'"),
-     "external d0 >/o"},
+     "external d0 >/o qcow2=/o"},
+    {"overlay-sync-format",
+     COMMAND("blockdev-snapshot-sync",
+             "'node-name': 'd0', 'snapshot-file': '/o', 'format': 'qed', 'mode': 'absolute-paths'"),
+     "external d0 >/o qed=/o"},
+    {"overlay-sync-existing",
+     COMMAND("blockdev-snapshot-sync",
+             "'node-name': 'd0', 'snapshot-file': '/o', 'mode': 'existing'"),
+     "external d0 >/o qcow2==/o"},
     {"overlay-sync-both",
      COMMAND("blockdev-snapshot-sync", "'device': 'd0', 'node-name': 'd1', 'snapshot-file': '/o'"),
-     "external d0 d1 >/o >/o"}, /* QEMU takes the one it finds; the pairs stay pairs */
+     "external d0 d1 >/o >/o qcow2=/o"}, /* QEMU takes the one it finds; the pairs stay pairs */
     {"overlay-sync-device",
-     COMMAND("blockdev-snapshot-sync", "'device': 'd0', 'snapshot-file': '/o'"), "external d0 >/o"},
+     COMMAND("blockdev-snapshot-sync", "'device': 'd0', 'snapshot-file': '/o'"),
+     "external d0 >/o qcow2=/o"},
 
     {"add-qcow2",
      COMMAND("blockdev-add",
@@ -131,7 +146,7 @@ static const struct {
     {"transaction-overlays",
      TRANSACTION(ACTION("blockdev-snapshot", "'node': 'd0', 'overlay': 'o'") ", " ACTION(
          "blockdev-snapshot-sync", "'node-name': 'd1', 'snapshot-file': '/o'")),
-     "external d0 d1 >o >/o transaction"},
+     "external d0 d1 >o >/o qcow2=/o transaction"},
     {"transaction-overlays-among-others",
      TRANSACTION(ACTION("block-dirty-bitmap-add", "'node': 'd2', 'name': 'x'") ", " ACTION(
          "blockdev-snapshot",
@@ -178,8 +193,9 @@ static const struct {
     {"loadvm-nameless", HMP("'loadvm'"), "none all"},
     {"delvm", HMP("'delvm x'"), "delete tag='x' all"},
     {"delvm-nameless", HMP("'delvm '"), "none all"},
-    {"hmp-overlay", HMP("'snapshot_blkdev d0 /o qcow2'"), "external d0 >/o"},
-    {"hmp-overlay-reuse", HMP("'snapshot_blkdev -n d0 /o'"), "external d0 >/o"},
+    {"hmp-overlay", HMP("'snapshot_blkdev d0 /o qed'"), "external d0 >/o qed=/o"},
+    {"hmp-overlay-reuse", HMP("'snapshot_blkdev -n d0 /o'"), "external d0 >/o qcow2==/o"},
+    {"hmp-overlay-reuse-joined", HMP("'snapshot_blkdev -nd0 /o'"), "external d0 >/o qcow2==/o"},
     {"hmp-overlay-bare", HMP("'snapshot_blkdev'"), "external"},
     {"hmp-internal", HMP("'snapshot_blkdev_internal d0 x'"), "create tag='x' d0"},
     {"hmp-internal-nameless", HMP("'snapshot_blkdev_internal d0'"), "none d0"},
