@@ -4,6 +4,7 @@
 
 #include "qemu-img-plugin/commands.h"
 #include "qemu-img-plugin/output.h"
+#include "qemu-img-plugin/print.h"
 
 gboolean
 snapset_cmd_list(SnapsetOptions *options, GError **error)
@@ -21,6 +22,7 @@ snapset_cmd_list(SnapsetOptions *options, GError **error)
     guint hidden = options->all ? 0 : snapset_output_hidden(set->catalog);
     if (chosen->len > 0)
         snapset_output_table(set, chosen, options->all);
+    snapset_print_unrecorded(options);
     if (hidden > 0 && !options->quiet) {
         fflush(stdout);
         fprintf(stderr, "%u more that cannot be applied to all images: see 'list --all'\n", hidden);

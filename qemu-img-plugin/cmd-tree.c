@@ -2,6 +2,7 @@
 /* tree: which snapshot each came from. */
 #include "qemu-img-plugin/commands.h"
 #include "qemu-img-plugin/output.h"
+#include "qemu-img-plugin/print.h"
 
 gboolean
 snapset_cmd_tree(SnapsetOptions *options, GError **error)
@@ -13,6 +14,7 @@ snapset_cmd_tree(SnapsetOptions *options, GError **error)
     case SNAPSET_OUTPUT_HUMAN:
         if (chosen->len > 0)
             snapset_output_tree(options->set, chosen);
+        snapset_print_unrecorded(options);
         break;
     case SNAPSET_OUTPUT_JSON:
         snapset_check(options->set);

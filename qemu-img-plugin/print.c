@@ -77,6 +77,25 @@ snapset_print_moves(const SnapsetOptions *options)
 }
 
 void
+snapset_print_unrecorded(const SnapsetOptions *options)
+{
+    const SnapsetSet *set = options->set;
+    g_autoptr(GPtrArray) overlays = g_ptr_array_new_with_free_func(g_free);
+
+    if (options->quiet || options->output != SNAPSET_OUTPUT_HUMAN || set->catalog->snapshots->len)
+        return;
+    for (guint i = 0; i < set->images->len; i++) {
+        const SnapsetImage *image = snapset_set_image(set, i);
+        if (image->backing_filename != NULL)
+            g_ptr_array_add(overlays,
+                            g_strdup_printf("%s on %s", image->filename, image->backing_filename));
+    }
+    g_autofree char *names = snapset_format_names(overlays);
+    if (overlays->len > 0)
+        fprintf(stderr, "no snapshot is recorded, but these are overlays: %s\n", names);
+}
+
+void
 snapset_print_set(const SnapsetOptions *options)
 {
     g_autoptr(GPtrArray) all = snapset_output_choose(options->set->catalog, TRUE);

@@ -22,6 +22,9 @@ void snapset_print_result(const SnapsetOptions *options, const char *format, ...
 /* "IMAGE -> FILE" of every image whose active file is another one now; none with JSON. */
 void snapset_print_moves(const SnapsetOptions *options);
 
+/* Where there is no snapshot at all, but there are overlays: which, on standard error. */
+void snapset_print_unrecorded(const SnapsetOptions *options);
+
 /* The whole set as it is after a command, as an object. */
 void snapset_print_set(const SnapsetOptions *options);
 
