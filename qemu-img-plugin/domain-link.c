@@ -106,7 +106,7 @@ snapset_domain_link_remember(const SnapsetDomainLink *link, SnapsetSet *set)
     if (link->disks->uuid == NULL)
         return;
     g_clear_pointer(&set->catalog, snapset_catalog_free);
-    snapset_machine_remember(link->disks->uuid, set->images);
+    snapset_machine_remember(link->disks->uuid, link->disks, set->images);
     set->catalog = snapset_catalog_new(set->images);
 }
 

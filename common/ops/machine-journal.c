@@ -2,9 +2,23 @@
 /* What was done to a running machine, remembered until its images are closed. */
 #include <sys/stat.h>
 
+#include "common/ops/domain-chains.h"
 #include "common/ops/domain-images.h"
 #include "common/ops/machine.h"
 #include "common/ops/replay.h"
+
+/* Each file of the chain may have had a part in something. */
+static void
+replay_chain(SnapsetImage *image, GPtrArray *events)
+{
+    for (guint i = 0; i < snapset_image_link_count(image); i++) {
+        SnapsetImage *link = (SnapsetImage *)snapset_image_link(image, i);
+        g_autoptr(SnapsetLedger) ledger =
+            link->ledger != NULL ? snapset_ledger_copy(link->ledger) : snapset_ledger_new();
+        if (link->is_local && snapset_replay(link, events, ledger).is_changed)
+            snapset_image_set_ledger(link, g_steal_pointer(&ledger));
+    }
+}
 
 static void
 forget_merged(SnapsetImage *image, GPtrArray *events)
@@ -17,17 +31,15 @@ forget_merged(SnapsetImage *image, GPtrArray *events)
 }
 
 void
-snapset_machine_remember(const char *journal, GPtrArray *images)
+snapset_machine_remember(const char *journal, const SnapsetDomain *domain, GPtrArray *images)
 {
     g_autoptr(GPtrArray) events = snapset_live_journal_read(journal, NULL);
 
+    if (events != NULL && domain != NULL)
+        snapset_domain_name_externals(domain, events);
     for (guint i = 0; events != NULL && events->len > 0 && i < images->len; i++) {
-        SnapsetImage *image = images->pdata[i];
-        g_autoptr(SnapsetLedger) ledger =
-            image->ledger != NULL ? snapset_ledger_copy(image->ledger) : snapset_ledger_new();
-        if (image->is_local && snapset_replay(image, events, ledger).is_changed)
-            snapset_image_set_ledger(image, g_steal_pointer(&ledger));
-        forget_merged(image, events);
+        replay_chain(images->pdata[i], events);
+        forget_merged(images->pdata[i], events);
     }
 }
 

@@ -281,7 +281,7 @@ read_chosen(SnapsetMachine *machine, gboolean remember, gboolean *ret_all, GErro
         *ret_all &= image->is_local;
     }
     if (remember)
-        snapset_machine_remember(machine->journal, images);
+        snapset_machine_remember(machine->journal, NULL, images);
     return snapset_set_take(machine->set, sources, images, error);
 }
 

@@ -71,10 +71,11 @@ gboolean snapset_machine_note(SnapsetMachine *machine, SnapsetMachineEvent make_
 
 /*
  * The halves of it, for whatever machine has the live journal @journal (a UUID as text): append
- * @event, after which nobody watches the images of @set; and add to @images what it tells of them.
+ * @event, after which nobody watches the images of @set; and add to @images what it tells of them,
+ * with the names that libvirt gave to external snapshots of @domain (NULL: it is not libvirt's).
  */
 void snapset_machine_append(const char *journal, SnapsetSet *set, const SnapsetLiveEvent *event);
-void snapset_machine_remember(const char *journal, GPtrArray *images);
+void snapset_machine_remember(const char *journal, const SnapsetDomain *domain, GPtrArray *images);
 
 /*
  * Bring the records of closed images up to date from the live journals that tell of those of
