@@ -154,3 +154,27 @@ levels() {
     sed -E 's/[^[:alnum:] ]/ /g; /^ *$/d' |
         awk -v width="$1" '{ print int((match($0, /[^ ]/) - 1) / width), $1 }'
 }
+
+# guest_writes BYTE DISK...: the guest fills the first 64 KiB of its disks (0, 1, ...)
+guest_writes() {
+    local byte=$1 disk
+    shift
+    for disk; do
+        libvirt qemu-monitor-command d --hmp "qemu-io -d /machine/peripheral/virtio-disk$disk/virtio-backend \"write -q -P $byte 0 64k\"" >/dev/null
+    done
+}
+
+# disks: the files of d's disks now, as libvirt has them
+disks() {
+    libvirt domblklist d | awk '$1 ~ /^vd/ { print $2 }'
+}
+
+# nodes_in_use: QEMU's names of the disks as the guest sees them now; libvirt 11 gives a raw one no
+# node of its format
+nodes_in_use() {
+    in_libvirt cat /run/libvirt/qemu/d.xml | "$PYTHON" -c '
+import sys, xml.etree.ElementTree as tree
+for disk in tree.parse(sys.stdin).getroot().iter("disk"):
+    names = {one.get("type"): one.get("name") for one in disk.find("source/privateData/nodenames")}
+    print(names.get("format", names["storage"]))'
+}

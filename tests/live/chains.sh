@@ -9,30 +9,9 @@
 . "$(dirname "$0")/../lib/libvirt.sh"
 # shellcheck source=../lib/hook.sh
 . "$(dirname "$0")/../lib/hook.sh"
+# shellcheck source=../lib/guarded.sh
+. "$(dirname "$0")/../lib/guarded.sh"
 requires qemu-img qemu-system-x86_64 libvirtd virsh unshare nsenter tini
-
-# guarded FILE...: a running, guarded domain d on new images
-guarded() {
-    start_libvirt
-    install_hook '[guard]' mode=required
-    new_images "$@"
-    define d "${@/#/$PWD/}"
-    expect_rc 0 libvirt start d
-}
-
-# guest_writes BYTE DISK...: the guest fills the first 64 KiB of its disks
-guest_writes() {
-    local byte=$1 disk
-    shift
-    for disk; do
-        libvirt qemu-monitor-command d --hmp "qemu-io -d /machine/peripheral/virtio-disk$disk/virtio-backend \"write -q -P $byte 0 64k\"" >/dev/null
-    done
-}
-
-# disks: the files of d's disks now
-disks() {
-    libvirt domblklist d | awk '$1 ~ /^vd/ { print $2 }'
-}
 
 # lineage FILE...: "tag<parent tag", by tag
 lineage() {
