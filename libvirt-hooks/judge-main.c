@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The judge: one short-lived process for each watched monitor command.
+ * The judge: one process for each watched monitor command, started ahead of it. Whatever the
+ * verdict is based on is read once the command is there.
  *
  *     snapshot-set-judge judge  --domain NAME   the command on standard input; answers "allow",
  *                                               "deny TEXT" or, when it cannot judge,
- *                                               "unable TEXT" on standard output
- *     snapshot-set-judge record --domain NAME   the same; once QEMU has carried it out, which its
- *                                               reply on descriptor 3 tells, writes it into the
- *                                               domain's journal
+ *                                               "unable TEXT" on standard output. Having allowed
+ *                                               it, goes on as record
+ *     snapshot-set-judge record --domain NAME   the same command; once QEMU has carried it out,
+ *                                               which its reply on descriptor 3 tells, writes it
+ *                                               into the domain's journal, and says "recorded"
  *
- * Anything but an answer and status 0 also means that it could not judge; the guard's policy
- * decides then.
+ * Anything else than an answer also means that it could not judge; the guard's policy decides then.
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -33,6 +35,10 @@
 
 #define REPLY_FD 3
 
+/* us between the last word and the end of the process, which takes longer than what the reader of
+ * that word has to do: it is to have the processor first */
+#define END_PAUSE 10000
+
 static GString *
 read_command(void)
 {
@@ -45,8 +51,8 @@ read_command(void)
     return command;
 }
 
-/* One line of ASCII. */
-static int
+/* One line of ASCII; FALSE: that does not allow it. */
+static gboolean
 answer(const char *verdict, const char *text)
 {
     g_autofree char *line = g_strdup(text);
@@ -54,18 +60,18 @@ answer(const char *verdict, const char *text)
     snapset_format_disarm(line);
     g_autofree char *ascii = g_str_to_ascii(line, "C");
     printf("%s %s\n", verdict, ascii);
-    return fflush(stdout) == 0 ? 0 : 1;
+    return FALSE;
 }
 
-static int
+static gboolean
 allow(void)
 {
-    printf("allow\n");
-    return fflush(stdout) == 0 ? 0 : 1;
+    puts("allow");
+    return TRUE;
 }
 
 /* The reasons first, what to do last. */
-static int
+static gboolean
 deny(const SnapsetReport *report)
 {
     g_autoptr(GString) text = g_string_new(NULL);
@@ -102,7 +108,7 @@ log_violations(const char *name, const SnapsetReport *report)
     }
 }
 
-/* Wait for QEMU's reply; FALSE: it ends without one, so the command was not carried out. */
+/* Wait for QEMU's reply; FALSE: there is none, so the command was not carried out. */
 static gboolean
 was_carried_out(void)
 {
@@ -190,8 +196,8 @@ images_of(const SnapsetDomain *domain, const SnapsetLiveRequest *request, GPtrAr
     return images;
 }
 
-static int
-judge(const char *name, const SnapsetDomain *domain, const SnapsetLiveRequest *request)
+static gboolean
+judge_domain(const char *name, const SnapsetDomain *domain, const SnapsetLiveRequest *request)
 {
     g_autofree char *complaint = NULL;
     SnapsetPolicy policy = snapset_policy_load(name, &complaint);
@@ -213,6 +219,22 @@ judge(const char *name, const SnapsetDomain *domain, const SnapsetLiveRequest *r
     if (!reserve(domain, request, images, &error))
         return answer("unable", error->message);
     return allow();
+}
+
+/* Whether it may be carried out; @error: why there is no request. */
+static gboolean
+judge(const char *name, const SnapsetLiveRequest *request, GError *error)
+{
+    g_autoptr(GError) failure = NULL;
+    g_autoptr(SnapsetDomain) domain =
+        request != NULL ? snapset_domain_running(name, &failure) : NULL;
+
+    if (domain != NULL)
+        return judge_domain(name, domain, request);
+    const char *why = request != NULL ? failure->message : error->message;
+    log_line(name, "%s", why);
+    /* what is no command to us may still be one to QEMU */
+    return answer(request != NULL ? "unable" : "deny", why);
 }
 
 static gboolean
@@ -242,16 +264,26 @@ record_event(const SnapsetDomain *domain, const SnapsetLiveRequest *request, GEr
     return event == NULL || snapset_live_journal_append(journal_of(domain), event, error);
 }
 
-static int
-record(const char *name, const SnapsetDomain *domain, const SnapsetLiveRequest *request)
+static gboolean
+record_domain(const SnapsetDomain *domain, const SnapsetLiveRequest *request, GError **error)
 {
-    gboolean is_node =
-        request->kind == SNAPSET_LIVE_ADD_NODE || request->kind == SNAPSET_LIVE_REMOVE_NODE;
-    g_autoptr(GError) error = NULL;
+    if (request->kind == SNAPSET_LIVE_ADD_NODE || request->kind == SNAPSET_LIVE_REMOVE_NODE)
+        return snapset_domain_note_node(domain, request, error);
+    return record_event(domain, request, error);
+}
 
-    if (is_node ? snapset_domain_note_node(domain, request, &error)
-                : record_event(domain, request, &error))
+static int
+record(const char *name, const SnapsetLiveRequest *request)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(SnapsetDomain) domain = snapset_domain_running(name, &error);
+
+    if (domain != NULL && record_domain(domain, request, &error)) {
+        puts("recorded");
+        fflush(stdout);
+        g_usleep(END_PAUSE);
         return 0;
+    }
     log_line(name, "%s", error->message);
     return 1;
 }
@@ -260,6 +292,7 @@ int
 main(int argc, char **argv)
 {
     g_autoptr(GError) error = NULL;
+    gboolean is_followed = fcntl(REPLY_FD, F_GETFD) >= 0;
 
     umask(0077);
     if (argc != 4 || strcmp(argv[2], "--domain") != 0 ||
@@ -267,20 +300,23 @@ main(int argc, char **argv)
         fputs("usage: snapshot-set-judge judge|record --domain NAME\n", stderr);
         return 1;
     }
-    gboolean is_judge = strcmp(argv[1], "judge") == 0;
     g_autoptr(GString) command = read_command();
+    if (command->len == 0) /* there is none any more */
+        return 0;
     g_autoptr(SnapsetLiveRequest) request =
         snapset_qmp_request_parse(command->str, command->len, &error);
-    if (!is_judge && !was_carried_out())
-        return 0;
-    g_autoptr(SnapsetDomain) domain =
-        request != NULL ? snapset_domain_running(argv[3], &error) : NULL;
 
-    if (domain != NULL)
-        return is_judge ? judge(argv[3], domain, request) : record(argv[3], domain, request);
+    if (strcmp(argv[1], "judge") == 0) {
+        gboolean is_allowed = judge(argv[3], request, error);
+        if (fflush(stdout) != 0)
+            return 1;
+        if (!is_allowed)
+            return 0;
+    }
+    if (!is_followed || !was_carried_out())
+        return 0;
+    if (request != NULL)
+        return record(argv[3], request);
     log_line(argv[3], "%s", error->message);
-    if (!is_judge)
-        return 1;
-    /* what is no command to us may still be one to QEMU */
-    return answer(request != NULL ? "unable" : "deny", error->message);
+    return 1;
 }

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -45,24 +44,6 @@ snapset_now(void)
     return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
 }
 
-/* A file in memory that holds @bytes, to be read from its start; above the numbers that a child's
- * own descriptors get. */
-static int
-memory_file(SnapsetSpan bytes)
-{
-    int low = memfd_create("qmp", MFD_CLOEXEC), fd = -1;
-
-    if (low >= 0)
-        fd = fcntl(low, F_DUPFD_CLOEXEC, REPLY_FD + 1);
-    if (low >= 0)
-        close(low);
-    if (fd >= 0 && pwrite(fd, bytes.at, bytes.length, 0) == (ssize_t)bytes.length)
-        return fd;
-    if (fd >= 0)
-        close(fd);
-    return -1;
-}
-
 /* Let the OOM killer have it: less than the guest depends on it. */
 static void
 offer_to_oom_killer(void)
@@ -86,8 +67,8 @@ reset_signals(void)
 
 typedef struct {
     const SnapsetHelperSetup *setup;
-    const char *event;
-    int command, reply, output; /* reply: -1 for the judge */
+    const char *task, *event;
+    int command, output, reply; /* 0, 1, 3 */
     pid_t relay;
 } Child;
 
@@ -103,13 +84,12 @@ static void __attribute__((noreturn)) become_helper(const Child *child)
     reset_signals();
     name_event(child->event);
     dup2(child->command, 0);
-    dup2(child->output >= 0 ? child->output : null, 1);
+    dup2(child->output, 1);
     dup2(null, 2);
-    if (child->reply >= 0)
-        dup2(child->reply, REPLY_FD);
-    syscall(SYS_close_range, child->reply >= 0 ? REPLY_FD + 1 : REPLY_FD, ~0U, 0);
-    execl(child->setup->program, "snapshot-set-judge", child->reply >= 0 ? "record" : "judge",
-          "--domain", child->setup->domain, (char *)NULL);
+    dup2(child->reply, REPLY_FD);
+    syscall(SYS_close_range, REPLY_FD + 1, ~0U, 0);
+    execl(child->setup->program, "snapshot-set-judge", child->task, "--domain",
+          child->setup->domain, (char *)NULL);
     _exit(127);
 }
 
@@ -141,8 +121,9 @@ forget(SnapsetHelper *helper)
 {
     close_if_open(helper->pid_fd);
     close_if_open(helper->output_fd);
-    close_if_open(helper->input_fd);
-    helper->pid_fd = helper->output_fd = helper->input_fd = -1;
+    close_if_open(helper->command_fd);
+    close_if_open(helper->reply_fd);
+    helper->pid_fd = helper->output_fd = helper->command_fd = helper->reply_fd = -1;
     helper->pid = 0;
 }
 
@@ -170,68 +151,87 @@ reap_stopped(void)
         continue;
 }
 
-/* Spawn @child, whose descriptors are ready if @is_ready, and close them here. */
-static bool
-start(SnapsetHelper *helper, Child *child, bool is_ready)
-{
-    bool started = is_ready && spawn(helper, child);
+static const SnapsetHelper idle = {
+    .pid_fd = -1, .output_fd = -1, .command_fd = -1, .reply_fd = -1, .deadline = INT64_MAX};
 
-    if (!is_ready)
-        helper->failure = "no file descriptors or memory left for it";
-    close_if_open(child->output);
-    close_if_open(child->command);
-    close_if_open(child->reply);
+static bool
+start(SnapsetHelper *helper, const SnapsetHelperSetup *setup, const char *task, const char *event)
+{
+    Child child = {setup, task, event, -1, -1, -1, getpid()};
+    bool started = false;
+
+    reap_stopped();
+    *helper = idle;
+    /* before it is executed: should it be replaced in between, that is noticed */
+    if (stat(setup->program, &helper->program) < 0)
+        helper->program = (struct stat){0};
+    if (open_pipe(&helper->command_fd, &child.command, true) &&
+        open_pipe(&helper->output_fd, &child.output, false) &&
+        open_pipe(&helper->reply_fd, &child.reply, true))
+        started = spawn(helper, &child);
+    else
+        helper->failure = "no file descriptors left for it";
+    close_if_open(child.command);
+    close_if_open(child.output);
+    close_if_open(child.reply);
     if (!started)
         forget(helper);
     return started;
 }
 
-static const SnapsetHelper idle = {
-    .pid_fd = -1, .output_fd = -1, .input_fd = -1, .deadline = INT64_MAX};
+/* Write @input, or an empty line, and its end. */
+static void
+give(int *fd, SnapsetSpan input)
+{
+    /* the longest fits into an empty pipe (SNAPSET_HOLD); one that ended is found out later */
+    ssize_t done = input.length > 0 ? write(*fd, input.at, input.length) : write(*fd, "\n", 1);
+
+    (void)done;
+    close(*fd);
+    *fd = -1;
+}
 
 bool
 snapset_helper_start_judge(SnapsetHelper *helper, const SnapsetHelperSetup *setup,
                            const char *event)
 {
-    Child child = {setup, event, -1, -1, -1, getpid()};
+    bool started = start(helper, setup, "judge", event);
 
-    reap_stopped();
-    *helper = idle;
     helper->judging = true;
-    return start(helper, &child,
-                 open_pipe(&helper->input_fd, &child.command, true) &&
-                     open_pipe(&helper->output_fd, &child.output, false));
+    return started;
 }
 
 bool
 snapset_helper_start_recorder(SnapsetHelper *helper, const SnapsetHelperSetup *setup,
                               const char *event, SnapsetSpan command)
 {
-    Child child = {setup, event, -1, -1, -1, getpid()};
+    bool started = start(helper, setup, "record", event);
 
-    reap_stopped();
-    *helper = idle;
-    child.command = memory_file(command);
-    return start(helper, &child,
-                 child.command >= 0 && open_pipe(&helper->input_fd, &child.reply, true));
+    if (started)
+        give(&helper->command_fd, command);
+    return started;
 }
 
 bool
 snapset_helper_is_waiting(const SnapsetHelper *helper)
 {
-    return helper->pid != 0 && helper->input_fd >= 0;
+    return helper->pid != 0 && (helper->judging ? helper->command_fd : helper->reply_fd) >= 0;
+}
+
+bool
+snapset_helper_is_current(const SnapsetHelper *helper, const SnapsetHelperSetup *setup)
+{
+    struct stat now, then = helper->program;
+
+    return stat(setup->program, &now) == 0 && now.st_dev == then.st_dev &&
+           now.st_ino == then.st_ino && now.st_ctim.tv_sec == then.st_ctim.tv_sec &&
+           now.st_ctim.tv_nsec == then.st_ctim.tv_nsec;
 }
 
 void
 snapset_helper_go(SnapsetHelper *helper, SnapsetSpan input, int limit)
 {
-    /* the longest fits into an empty pipe (SNAPSET_HOLD); one that ended is found out later */
-    ssize_t done = input.length > 0 ? write(helper->input_fd, input.at, input.length)
-                                    : write(helper->input_fd, "\n", 1);
-
-    (void)done;
-    close(helper->input_fd);
-    helper->input_fd = -1;
+    give(helper->judging ? &helper->command_fd : &helper->reply_fd, input);
     helper->deadline = snapset_now() + limit;
 }
 
@@ -240,7 +240,7 @@ snapset_helper_poll(const SnapsetHelper *helper, struct pollfd *ret_polls)
 {
     int count = 0;
 
-    if (helper->pid == 0)
+    if (helper->pid == 0 || snapset_helper_is_waiting(helper))
         return 0;
     if (helper->pid_fd >= 0)
         ret_polls[count++] = (struct pollfd){helper->pid_fd, POLLIN, 0};
@@ -296,49 +296,76 @@ take_text(SnapsetHelper *helper, const char *word)
     return true;
 }
 
-/* The judge's words: one line, and nothing else. */
+/* A judge that allows is not done: it waits for the reply, as the recorder. */
 static SnapsetHelperResult
 read_verdict(SnapsetHelper *helper)
 {
-    char *end = memchr(helper->output, '\n', helper->length);
-
-    if (!end || end + 1 != helper->output + helper->length)
-        return fail(helper, "it did not answer with one line");
-    *end = '\0';
-    if (strcmp(helper->output, "allow") == 0)
+    if (strcmp(helper->output, "allow") == 0) {
+        helper->judging = false;
+        helper->length = 0;
+        helper->deadline = INT64_MAX;
         return SNAPSET_HELPER_ALLOWED;
-    if (take_text(helper, "deny "))
+    }
+    if (take_text(helper, "deny ")) {
+        forget(helper);
         return SNAPSET_HELPER_DENIED;
-    if (take_text(helper, "unable "))
+    }
+    if (take_text(helper, "unable ")) {
+        forget(helper);
         return fail(helper, helper->output);
+    }
+    snapset_helper_stop(helper);
     return fail(helper, "it answered neither allow nor deny");
 }
 
+/* The line that it has said, up to @end. Who has said the last one ends by itself. */
 static SnapsetHelperResult
-read_status(SnapsetHelper *helper, int status)
+read_line(SnapsetHelper *helper, char *end)
+{
+    if (end + 1 != helper->output + helper->length) {
+        snapset_helper_stop(helper);
+        return fail(helper, "it did not answer with one line");
+    }
+    *end = '\0';
+    if (helper->judging)
+        return read_verdict(helper);
+    if (strcmp(helper->output, "recorded") == 0) {
+        forget(helper);
+        return SNAPSET_HELPER_ALLOWED;
+    }
+    snapset_helper_stop(helper);
+    return fail(helper, "it did not say that it has");
+}
+
+/* Why one ended without a word. */
+static const char *
+reason(int status)
 {
     if (WIFSIGNALED(status))
-        return fail(helper, "it was killed");
+        return "it was killed";
     if (WEXITSTATUS(status) == 127)
-        return fail(helper, "it cannot be run");
-    if (WEXITSTATUS(status) != 0)
-        return fail(helper, "it failed");
-    return helper->judging ? read_verdict(helper) : SNAPSET_HELPER_ALLOWED;
+        return "it cannot be run";
+    return WEXITSTATUS(status) != 0 ? "it failed" : "it did not answer with one line";
 }
 
 SnapsetHelperResult
 snapset_helper_check(SnapsetHelper *helper)
 {
     int status;
+    bool ended = waitpid(helper->pid, &status, WNOHANG) == helper->pid;
+    char *end;
 
     read_output(helper);
-    if (waitpid(helper->pid, &status, WNOHANG) == helper->pid) {
-        read_output(helper);
+    if (ended) {
         /* what it may have left behind in its group has no business to go on */
         kill(-helper->pid, SIGKILL);
         forget(helper);
-        return read_status(helper, status);
     }
+    end = memchr(helper->output, '\n', helper->length);
+    if (end)
+        return read_line(helper, end);
+    if (ended)
+        return fail(helper, reason(status));
     if (snapset_now() < helper->deadline)
         return SNAPSET_HELPER_RUNNING;
     snapset_helper_stop(helper);

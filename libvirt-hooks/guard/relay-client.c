@@ -96,14 +96,12 @@ needs_probe(const SnapsetState *state, SnapsetSpan command)
            !snapset_watch_is(command, "qmp_capabilities");
 }
 
-/* libvirt stops the guest before it takes or loads a snapshot. */
+/* Where no judge waits yet: its start would take the processor from what the client is at. But
+ * libvirt stops the guest before it takes or loads a snapshot. */
 static void
 expect_snapshot(SnapsetRelay *relay, SnapsetSpan command)
 {
-    if (snapset_watch_is(command, "stop"))
-        relay->judge_until = snapset_now() + SNAPSET_JUDGE_WAIT;
-    else if (snapset_watch_is(command, "cont"))
-        relay->judge_until = 0;
+    relay->judge_from = snapset_watch_is(command, "stop") ? 0 : snapset_now() + SNAPSET_QUIET;
 }
 
 static void

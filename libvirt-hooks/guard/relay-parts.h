@@ -14,9 +14,10 @@ typedef struct {
     const SnapsetRelaySetup *setup;
     SnapsetWire wire;
     SnapsetHelper helper;
-    int ready_for;         /* what the helper was started for (relay.c) */
+    int ready_for;         /* what the helper is for (relay.c) */
+    bool ahead;            /* it was started before it was needed */
+    int64_t judge_from;    /* ms: when to start a judge ahead */
     int64_t crowded_until; /* us: others want the processor */
-    int64_t judge_until;   /* ms: a watched command is likely to come before */
     int life;              /* of the setup, or what took its place */
 } SnapsetRelay;
 

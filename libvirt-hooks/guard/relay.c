@@ -105,7 +105,7 @@ needed(const SnapsetState *state)
     return state->phase == SNAPSET_JUDGE ? FOR_JUDGING : FOR_NOTHING;
 }
 
-/* What is needed now, or likely to be next. */
+/* What is needed now, or next. There is always to be a judge that waits. */
 static int
 wanted(const SnapsetRelay *relay)
 {
@@ -113,12 +113,14 @@ wanted(const SnapsetRelay *relay)
 
     if (needed(state) != FOR_NOTHING)
         return needed(state);
-    if (state->phase == SNAPSET_AWAIT && !(state->jobs[state->await].flags & SNAPSET_WATCH_JOB))
+    if (state->phase == SNAPSET_AWAIT)
         return state->await;
     for (int i = 0; i < SNAPSET_JOBS; i++)
         if (snapset_job_is_open(&state->jobs[i]))
             return i;
-    return snapset_now() < relay->judge_until ? FOR_JUDGING : FOR_NOTHING;
+    if (relay->ready_for == FOR_JUDGING || snapset_now() >= relay->judge_from)
+        return FOR_JUDGING;
+    return FOR_NOTHING;
 }
 
 static bool
@@ -129,13 +131,30 @@ start_helper(SnapsetRelay *relay, int purpose)
 
     event_name(relay, event, sizeof event);
     relay->ready_for = purpose;
+    relay->ahead = purpose != needed(now(relay));
     return purpose == FOR_JUDGING ? snapset_helper_start_judge(&relay->helper, setup, event)
                                   : snapset_helper_start_recorder(&relay->helper, setup, event,
                                                                   slot_command(relay, purpose));
 }
 
-/* Start what is wanted. That one for later does not start, or ends early, is told when it is
- * needed. */
+static void
+end_helper(SnapsetRelay *relay, SnapsetHelperResult result)
+{
+    relay->ready_for = FOR_NOTHING;
+    relay->judge_from = snapset_now() + SNAPSET_QUIET;
+    finished_helper(relay, result);
+    if (relay->helper.pid == 0)
+        return;
+    /* a judge that has allowed */
+    if (now(relay)->phase == SNAPSET_AWAIT) {
+        relay->ready_for = now(relay)->await;
+        relay->ahead = true;
+    } else {
+        snapset_helper_stop(&relay->helper);
+    }
+}
+
+/* Start what is wanted. What could not be started ahead is started when it is needed. */
 static bool
 begin_helper(SnapsetRelay *relay)
 {
@@ -146,37 +165,31 @@ begin_helper(SnapsetRelay *relay)
             relay->ready_for = FOR_NOTHING;
         return false;
     }
-    if (!start_helper(relay, purpose) && purpose == needed(now(relay)))
-        finished_helper(relay, SNAPSET_HELPER_FAILED);
+    if (!start_helper(relay, purpose) && !relay->ahead)
+        end_helper(relay, SNAPSET_HELPER_FAILED);
     return true;
 }
 
-static void
-end_helper(SnapsetRelay *relay, SnapsetHelperResult result)
+/* Whether the one that was started ahead still waits, and may be used. */
+static bool
+is_ready(SnapsetRelay *relay)
 {
-    relay->ready_for = FOR_NOTHING;
-    relay->judge_until = 0;
-    finished_helper(relay, result);
+    return snapset_helper_check(&relay->helper) == SNAPSET_HELPER_RUNNING &&
+           snapset_helper_is_current(&relay->helper, &relay->setup->helper);
 }
 
-/* There is one that waits: for what is needed now, or might be. */
+/* There is one that waits: for what is needed now, or will be. */
 static bool
 advance_waiting(SnapsetRelay *relay)
 {
     int purpose = needed(now(relay));
 
-    if (wanted(relay) != relay->ready_for) {
+    if (purpose == FOR_NOTHING && wanted(relay) == relay->ready_for)
+        return false;
+    if (purpose != relay->ready_for || (relay->ahead && !is_ready(relay))) {
         snapset_helper_stop(&relay->helper);
         return true;
     }
-    if (snapset_helper_check(&relay->helper) != SNAPSET_HELPER_RUNNING) {
-        relay->helper.failure = "it did not wait";
-        if (purpose != FOR_NOTHING)
-            end_helper(relay, SNAPSET_HELPER_FAILED);
-        return true;
-    }
-    if (purpose == FOR_NOTHING)
-        return false;
     snapset_helper_go(&relay->helper,
                       purpose == FOR_JUDGING ? snapset_client_command(relay)
                                              : snapset_qemu_reply(relay),
@@ -314,9 +327,8 @@ time_left(const SnapsetRelay *relay)
         until = state->deadline;
     if (relay->helper.pid && relay->helper.deadline < until)
         until = relay->helper.deadline;
-    if (relay->ready_for == FOR_JUDGING && state->phase != SNAPSET_JUDGE &&
-        relay->judge_until < until)
-        until = relay->judge_until;
+    if (relay->ready_for == FOR_NOTHING && relay->judge_from < until)
+        until = relay->judge_from;
     if (until == INT64_MAX)
         return -1;
     clock = snapset_now();
@@ -331,6 +343,7 @@ static void
 succeed_keeper(SnapsetRelay *relay)
 {
     snapset_helper_stop(&relay->helper);
+    relay->ready_for = FOR_NOTHING;
     relay->life = relay->setup->succeed();
 }
 
@@ -422,6 +435,7 @@ snapset_relay_run(SnapsetRegion *region, int client, int qemu, const SnapsetRela
                           .setup = setup,
                           .life = setup->life,
                           .ready_for = FOR_NOTHING,
+                          .judge_from = snapset_now() + SNAPSET_QUIET,
                           .wire = {.region = region, .socket = {client, qemu}}};
     bool here = true;
 

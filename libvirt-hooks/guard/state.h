@@ -18,9 +18,9 @@
  *   there looks at the length and goes on as if it had made the call itself.
  *
  * What cannot be kept: file descriptors that were received and not yet passed on die with the
- * process; the command they came with is then refused. A judge or recorder at work dies with its
- * relay and is started again by the next one, so a recorder may see one event twice: the variable
- * SNAPSHOT_SET_EVENT in its environment is then the same.
+ * process; the command they came with is then refused. A judge or recorder dies with its relay and,
+ * where it was at work, is started again by the next one, so a recorder may see one event twice:
+ * the variable SNAPSHOT_SET_EVENT in its environment is then the same.
  */
 #pragma once
 
@@ -38,7 +38,7 @@ enum {
     SNAPSET_ID = 4096,           /* longest "id" echoed in a refusal */
     SNAPSET_REASON = 4096,       /* longest reason given for a refusal */
     SNAPSET_LINE_END_WAIT = 100, /* ms that a refusal waits for the line end of its command */
-    SNAPSET_JUDGE_WAIT = 1000,   /* ms that a judge waits for a command that is likely to come */
+    SNAPSET_QUIET = 20,          /* ms without a command, after which a judge is started ahead */
 };
 
 typedef enum {

@@ -9,8 +9,8 @@ from peer import *
 
 def judge_faults():
     """A judge that does not answer as it should: the setting decides, and the guest lives."""
-    scripts = ["kill -9 $$", "sleep 60", "exit 3", "echo perhaps", "printf allow", "echo allow; echo allow",
-               "yes", "true", "echo 'deny '", "echo allow; exit 1", "exec >&-; sleep 60"]
+    scripts = ["kill -9 $$", "sleep 60", "exit 3", "echo perhaps", "printf allow", "printf 'allow\\nallow\\n'",
+               "yes", "true", "echo 'deny '", "exec >&-; sleep 60"]
     for mode in ("deny", "allow"):
         guard = Guard(os.path.abspath(mode), options=["--on-judge-failure", mode, "--deadline", "200"])
         client, qemu = guard.greeted()
@@ -32,6 +32,55 @@ def judge_faults():
             assert time.monotonic() - started < 2, script
         exchange(client, qemu, b'{"execute": "query-status"}\r\n')
         guard.end()
+
+
+def judge_ahead():
+    """A judge waits before there is a command, and is its recorder afterwards. One that has died, or
+    whose program has been replaced, is not used."""
+    guard = new()
+    client, qemu = guard.greeted()
+
+    def save():
+        client.send(SAVE + b"\r\n")
+        qemu.exactly(len(SAVE) + 2)
+        qemu.send(b'{"return": ""}\r\n')
+        client.line()
+
+    def started():
+        return guard.read("started").split()
+
+    judges = [guard.waiting_judge()]
+    for _ in range(3):
+        save()
+        judges.append(guard.waiting_judge(*judges))
+    wait_for(lambda: started() == [b"judge"] * 4, "one for each command, and one that waits")
+    equal(len(guard.read("events").split()), 3, "events")
+    # it dies while it waits: the command is judged all the same, by another one
+    os.kill(judges[-1], signal.SIGKILL)
+    wait_for(lambda: not alive(judges[-1]), "its end")
+    save()
+    wait_for(lambda: started() == [b"judge"] * 6, "the sixth judge")
+    # it dies between its word and the reply: its word holds, and another one records
+    guard.verdict("echo allow; echo $$ >%s/pid; exit 1" % guard.folder)
+    client.send(SAVE + b"\r\n")
+    qemu.exactly(len(SAVE) + 2)
+    wait_for(lambda: guard.read("pid") and not alive(int(guard.read("pid"))), "its end")
+    qemu.send(b'{"return": ""}\r\n')
+    client.line()
+    wait_for(lambda: started() == [b"judge"] * 6 + [b"record", b"judge"], "a judge after a recorder")
+    equal(guard.read("events").split(), sorted(set(guard.read("events").split())), "events")
+    equal(len(guard.read("events").split()), 5, "events")
+    # an upgrade
+    with open(guard.judge + ".new", "w", encoding="ascii") as file:
+        file.write("#!/bin/sh\ncat >/dev/null\necho deny no way\n")
+    os.chmod(guard.judge + ".new", 0o755)
+    os.rename(guard.judge + ".new", guard.judge)
+    client.send(SAVE + b"\r\n")
+    equal(client.line(), ANSWER)
+    # it does not outlive the relay
+    judge = wait_for(lambda: [pid for pid in children(guard.relay()) if alive(pid)], "a judge that waits")[0]
+    guard.kill_relay()
+    wait_for(lambda: not alive(judge), "the judge's end")
 
 
 def relay_killed():
@@ -169,6 +218,7 @@ def descriptors():
     assert b"descriptors" in client.line()
     os.close(write)
     equal(os.read(read, 1), b"", "end of the pipe: no copy of its other end is left")
+    guard.waiting_judge()
     open_fds = os.listdir(f"/proc/{guard.relay()}/fd")
     client.send(command, [read])
     passes([read])
@@ -287,9 +337,9 @@ def stands_alone():
             os.kill(pid, signal_number)
         links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in sorted(map(int, os.listdir(f"/proc/{pid}/fd")))]
         equal(links[:3], ["/dev/null"] * 3)
-        equal([link for link in links[3:] if not link.startswith(("socket:", "pipe:", guard.folder,
+        equal([link for link in links[3:] if not link.startswith(("socket:", "pipe:", "anon_inode:[pidfd]", guard.folder,
                                                                   os.environ["SNAPSHOT_SET_RUN_DIR"]))], [])
-        assert len(links) <= 12, links
+        assert len(links) <= 16, links
         equal(os.readlink(f"/proc/{pid}/cwd"), "/")
         assert os.getsid(pid) not in (os.getsid(0), pid), "leads a session: could get a terminal"
         equal(os.getppid() == int(status_of(pid, "PPid")), False, "child of the caller")

@@ -149,16 +149,17 @@ class Client(Stream):
 JUDGE = """#!/bin/sh
 # A judge whose verdict is in a file: its words are sourced. What it was given is kept.
 here=%(folder)s
-if [ "$1" = record ]; then
-    cat >"$here/recorded.$$"; cat <&3 >"$here/reply.$$"; [ -s "$here/reply.$$" ] || exit 0; echo "$SNAPSHOT_SET_EVENT" >>"$here/events"
-    cat "$here/recorded.$$" >>"$here/recorded"; cat "$here/reply.$$" >>"$here/replies"
-    [ ! -e "$here/recorder" ] || . "$here/recorder"
-    exit 0
+echo "$1" >>"$here/started"
+cat >"$here/command.$$"; [ -s "$here/command.$$" ] || exit 0
+if [ "$1" = judge ]; then
+    cp "$here/command.$$" "$here/asked"
+    echo >>"$here/count"
+    . "$here/verdict"
 fi
-echo "$*" >"$here/arguments"; ls -l /proc/$$/fd >"$here/fds"
-cat >"$here/asked"
-echo >>"$here/count"
-. "$here/verdict"
+cat <&3 >"$here/reply.$$"; [ -s "$here/reply.$$" ] || exit 0; echo "$SNAPSHOT_SET_EVENT" >>"$here/events"
+cat "$here/command.$$" >>"$here/recorded"; cat "$here/reply.$$" >>"$here/replies"
+[ ! -e "$here/recorder" ] || . "$here/recorder"
+echo recorded
 """
 
 
@@ -222,6 +223,10 @@ class Guard:
 
     def relay(self):
         return wait_for(lambda: children(self.keeper), "a relay")[0]
+
+    def waiting_judge(self, *others):
+        """The one that is started ahead of the next command, and is none of @others."""
+        return wait_for(lambda: set(children(self.relay())) - set(others), "a judge that waits").pop()
 
     def kill_relay(self):
         pid = self.relay()

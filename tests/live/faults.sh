@@ -231,8 +231,17 @@ kill_relay() {
 killed_at_work() {
     local at=$TEST_DIR/at-work virsh rc=0
     rm -rf "$at"
-    replace judge "if [ \$1 = $1 ] && mkdir $at 2>/dev/null; then sleep 1; fi
-        exec \$real \"\$@\""
+    # the judge waits for a command, and as the recorder for a reply: what is at work has got it
+    replace judge "at_work() { [ $1 != \$1 ] || ! mkdir $at 2>/dev/null || sleep 1; }
+        command=\$(cat)
+        if [ \$1 = judge ]; then
+            at_work judge
+            \$real \"\$@\" <<<\$command 3<&- || exit
+        fi
+        reply=\$(cat <&3)
+        [ -n \"\$reply\" ] || exit 0
+        at_work record
+        exec \$real record \"\${@:2}\" <<<\$command 3<<<\$reply"
     libvirt "${@:2}" &
     virsh=$!
     until [ -e "$at" ]; do sleep 0.01; done

@@ -41,6 +41,7 @@ test_deep() { run_case relay deep; }
 test_broken_stream() { run_case relay broken_stream; }
 test_events_while_judging() { run_case relay events_while_judging; }
 test_judge_faults() { run_case faults judge_faults; }
+test_judge_ahead() { run_case faults judge_ahead; }
 test_relay_killed() { run_case faults relay_killed; }
 test_killed_at_random() { run_case faults killed_at_random; }
 test_keeper_killed() { run_case faults keeper_killed; }
