@@ -9,7 +9,10 @@
 
 /* ---- planning ---- */
 
-/* Lock every file that takes part: from two overlays above each stretch down to the one below. */
+/*
+ * Lock every file that takes part: from two overlays above each stretch down to the one below; and
+ * the image itself, by which an interrupted deletion is found, and others are kept away.
+ */
 static gboolean
 open_files(SnapsetSet *set, SnapsetEngine *engine, GArray *stretches, GError **error)
 {
@@ -17,6 +20,8 @@ open_files(SnapsetSet *set, SnapsetEngine *engine, GArray *stretches, GError **e
 
     for (guint i = 0; i < stretches->len; i++) {
         const SnapsetStretch *stretch = snapset_stretch_at(stretches, i);
+        if (!snapset_engine_add_link(engine, set, stretch->image, 0, &at, error))
+            return FALSE;
         for (guint link = MAX(stretch->top, 2) - 2; link <= snapset_stretch_base(stretch); link++) {
             if (!snapset_engine_add_link(engine, set, stretch->image, link, &at, error))
                 return FALSE;

@@ -14,13 +14,15 @@
 
 /*
  * After a crash the machine may have gone on with the overlay that it wrote to: what it wrote then
- * has to be merged too, for as long as that overlay is there.
+ * has to be merged too, for as long as that overlay is there. While its seal is whole nobody wrote
+ * to it since it was merged, and then the machine may have gone on with the backing file.
  */
 static gboolean
-needs_commit(const SnapsetEngine *engine, const SnapsetJournalImage *image)
+needs_commit(const SnapsetEngine *engine, const SnapsetJournalImage *image,
+             const SnapsetImage *overlay)
 {
-    return image->commit_into != NULL &&
-           (engine->journal->phase == SNAPSET_PHASE_MERGE || image->is_active);
+    return image->commit_into != NULL && (engine->journal->phase == SNAPSET_PHASE_MERGE ||
+                                          (image->is_active && !overlay->sealed));
 }
 
 static SnapsetChild *
@@ -30,7 +32,7 @@ commit(const SnapsetEngine *engine, guint index, const SnapsetImage *image, gpoi
     const SnapsetJournalImage *journal_image = snapset_engine_image(engine, index);
     SnapsetQemuTarget target = snapset_handle_target(snapset_engine_handle(engine, index));
 
-    return needs_commit(engine, journal_image)
+    return needs_commit(engine, journal_image, image)
                ? snapset_qemu_commit(engine->tools, &target, journal_image->commit_into)
                : NULL;
 }
@@ -74,12 +76,24 @@ break_seals(const SnapsetEngine *engine, GError **error)
     return TRUE;
 }
 
+/* From now on the backing file may be used: see needs_commit(). */
+static gboolean
+seal_merged(const SnapsetEngine *engine, GError **error)
+{
+    for (guint i = 0; i < engine->handles->len; i++) {
+        const SnapsetHandle *handle = snapset_engine_handle(engine, i);
+        if (snapset_engine_image(engine, i)->is_active && !snapset_seal(handle->fd, error))
+            return snapset_name_error(error, handle->source->name);
+    }
+    return TRUE;
+}
+
 gboolean
 snapset_engine_merge(SnapsetEngine *engine, GError **error)
 {
     return !merges(engine) ||
            (break_seals(engine, error) && snapset_engine_run(engine, commit, NULL, error) &&
-            sync_all(engine, error));
+            sync_all(engine, error) && seal_merged(engine, error));
 }
 
 static SnapsetChild *
@@ -96,12 +110,23 @@ rebase(const SnapsetEngine *engine, guint index, const SnapsetImage *image, gpoi
                                journal_image->backing_format);
 }
 
+/* The merge again, after a crash: not a third time, if this too is interrupted. */
+static gboolean
+merge_again(SnapsetEngine *engine, GError **error)
+{
+    if (!merges(engine))
+        return TRUE;
+    if (!snapset_engine_merge(engine, error))
+        return FALSE;
+    engine->journal->phase = SNAPSET_PHASE_FINISH;
+    return snapset_journal_write(engine->journal, error);
+}
+
 gboolean
 snapset_merge_switch(SnapsetEngine *engine, GError **error)
 {
-    if (engine->is_recovery && !snapset_engine_merge(engine, error))
-        return FALSE;
-    return snapset_engine_run(engine, rebase, NULL, error);
+    return (!engine->is_recovery || merge_again(engine, error)) &&
+           snapset_engine_run(engine, rebase, NULL, error);
 }
 
 /* ---- seals after a recovery ---- */
@@ -170,7 +195,7 @@ snapset_merge_clean(SnapsetEngine *engine, GError **error)
         if (snapset_file_is(image->path, image->inode, &is_there)) {
             if (!snapset_file_remove(image->path, error))
                 return FALSE;
-        } else if (is_there) {
+        } else if (is_there && image->inode != 0) { /* no device, which stays */
             return snapset_throw(error, SNAPSET_ERROR_FAILED, "'%s' is another file now",
                                  image->path);
         }

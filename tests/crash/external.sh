@@ -43,6 +43,7 @@ chains() {
 }
 short_chains() { chains ''; }
 long_chains() { chains three; }
+longer_chains() { chains 'three four'; }
 
 # data_of FILE FORMAT: the first byte that its guest sees, which all of them fill 64 KiB with
 data_of() {
@@ -313,6 +314,38 @@ test_the_machine_went_on_before_a_merge_was_finished() {
         expect_data 9 vm/a.one vm/b.one
         expect_rc 0 ss check vm/a.one vm/b.one
     done
+}
+
+# The merge was done, and the machine goes on with the backing files: what it writes is not undone.
+test_the_machine_went_on_with_what_was_merged() {
+    for point in 1 2; do
+        rm -rf vm saved
+        pending /^unlink "$point" short_chains delete tag=two
+        put 9 vm/a.one vm/b.one
+        expect_rc 0 ss recover
+        expect_data 9 vm/a.one vm/b.one
+        expect_equal "$(ls vm)" $'a.one\na.qcow2\nb.one\nb.qcow2'
+        expect_rc 0 ss check vm/a.one vm/b.one
+    done
+}
+
+# The same where a recovery did the merge, and was interrupted too.
+test_the_machine_went_on_with_what_a_recovery_merged() {
+    pending fdatasync 3 short_chains delete tag=two
+    inject /^unlink signal=KILL 1 recover || fail 'it was not killed'
+    put 9 vm/a.one vm/b.one
+    expect_rc 0 ss recover
+    expect_data 9 vm/a.one vm/b.one
+}
+
+# However far below the images it is.
+test_a_deletion_far_below_is_pending() {
+    pending fdatasync 4 longer_chains delete tag=one
+    expect_rc 3 ss check "${BEFORE_ACTIVE[@]}"
+    expect_out '^\[operation-pending\]'
+    expect_rc 0 ss protect tag=four "${BEFORE_ACTIVE[@]}"
+    expect_err "an interrupted operation: 'delete' of [0-9]+ images: finished$"
+    expect_rc 0 ss check "${BEFORE_ACTIVE[@]}"
 }
 
 # Killed within the merge itself, again and again.
