@@ -181,56 +181,54 @@ snapset_chain_find(const SnapsetImage *overlay, const char *path, SnapsetFileSta
     return fd >= 0 && snapset_file_status(fd, ret_status, NULL);
 }
 
-static gboolean
-is_file(const SnapsetImage *image, const SnapsetFileStatus *status)
-{
-    return image->device == status->device && image->inode == status->inode;
-}
-
 gboolean
 snapset_chain_leads_to(const SnapsetImage *overlay, const char *path, const SnapsetImage *base)
 {
     SnapsetFileStatus status;
-    return snapset_chain_find(overlay, path, &status) && is_file(base, &status);
+    return snapset_chain_find(overlay, path, &status) && base->device == status.device &&
+           base->inode == status.inode;
 }
 
-static gboolean
-is_among(GPtrArray *images, const SnapsetFileStatus *status)
+static void
+overlay_free(gpointer data)
 {
-    for (guint i = 0; i < images->len; i++) {
-        if (is_file(images->pdata[i], status))
-            return TRUE;
-    }
-    return FALSE;
+    SnapsetChainOverlay *overlay = data;
+    g_free(overlay->path);
+    g_free(overlay);
 }
 
-/* Is the file @path a qcow2 image that stands on one of @bases, and none that is @known? */
-static gboolean
-stands_on(const char *path, GPtrArray *bases, GPtrArray *known)
+/* NULL: the file @path is no qcow2 image that stands on another. */
+static SnapsetChainOverlay *
+read_overlay(const char *path)
 {
     g_auto(SnapsetFd) fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    SnapsetFileStatus status;
+    SnapsetFileStatus file;
+    SnapsetFileStatus base;
 
-    if (fd < 0 || !snapset_file_status(fd, &status, NULL) || !status.is_regular ||
-        is_among(known, &status))
-        return FALSE;
+    if (fd < 0 || !snapset_file_status(fd, &file, NULL) || !file.is_regular)
+        return NULL;
     g_autoptr(SnapsetImage) image =
         snapset_image_read_fd(fd, path, SNAPSET_READ_NEWEST, NULL, NULL);
-    return image != NULL && snapset_chain_find(image, path, &status) && is_among(bases, &status);
+    if (image == NULL || !snapset_chain_find(image, path, &base))
+        return NULL;
+    SnapsetChainOverlay *overlay = g_new(SnapsetChainOverlay, 1);
+    *overlay = (SnapsetChainOverlay){g_strdup(path), file, base};
+    return overlay;
 }
 
 GPtrArray *
-snapset_chain_overlays(GPtrArray *folders, GPtrArray *bases, GPtrArray *known)
+snapset_chain_overlays(GPtrArray *folders)
 {
-    GPtrArray *found = g_ptr_array_new_with_free_func(g_free);
+    GPtrArray *found = g_ptr_array_new_with_free_func(overlay_free);
 
     for (guint i = 0; i < folders->len; i++) {
         g_autoptr(GDir) dir = g_dir_open(folders->pdata[i], 0, NULL);
         const char *name;
         while (dir != NULL && (name = g_dir_read_name(dir)) != NULL) {
             g_autofree char *path = g_build_filename(folders->pdata[i], name, NULL);
-            if (stands_on(path, bases, known))
-                g_ptr_array_add(found, g_steal_pointer(&path));
+            SnapsetChainOverlay *overlay = read_overlay(path);
+            if (overlay != NULL)
+                g_ptr_array_add(found, overlay);
         }
     }
     return found;

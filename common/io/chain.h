@@ -42,8 +42,12 @@ gboolean snapset_chain_find(const SnapsetImage *overlay, const char *path,
 gboolean snapset_chain_leads_to(const SnapsetImage *overlay, const char *path,
                                 const SnapsetImage *base);
 
-/*
- * The qcow2 files in @folders (of char *) that stand on one of @bases (of SnapsetImage *, as they
- * were read), but for those that are among @known (likewise). Array of char *; caller unrefs.
+/* A file that stands on another. */
+typedef struct {
+    char *path;
+    SnapsetFileStatus file, base;
+} SnapsetChainOverlay;
+
+/* The qcow2 files in @folders (of char *) that do. Array of SnapsetChainOverlay *; caller unrefs.
  */
-GPtrArray *snapset_chain_overlays(GPtrArray *folders, GPtrArray *bases, GPtrArray *known);
+GPtrArray *snapset_chain_overlays(GPtrArray *folders);

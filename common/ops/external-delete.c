@@ -209,7 +209,7 @@ snapset_delete_external(SnapsetSet *set, GPtrArray *chosen, gboolean dry_run, GE
     g_autoptr(GArray) stretches = snapset_stretches_find(set, chosen);
     g_auto(SnapsetEngine) engine = {0};
 
-    if (!snapset_stretches_judge(set, stretches, error) ||
+    if (!snapset_stretches_judge(set, chosen, stretches, error) ||
         !snapset_engine_init_empty(&engine, "delete", set, error))
         return FALSE;
     gboolean prepared = prepare(set, &engine, stretches, chosen, error);

@@ -49,7 +49,7 @@ judge(SnapsetMachine *machine, GPtrArray *chosen, GArray *stretches, GError **er
     for (guint i = 0; i < stretches->len; i++)
         check_disk(machine, snapset_stretch_at(stretches, i));
     return snapset_report_verdict(set->report, error) &&
-           snapset_stretches_judge(set, stretches, error) &&
+           snapset_stretches_judge(set, chosen, stretches, error) &&
            snapset_report_verdict(set->report, error);
 }
 
@@ -180,6 +180,8 @@ remove_files(SnapsetMachine *machine, const Merge *merge)
     for (guint i = 0; i < merge->files->len; i++) {
         const char *path = merge->files->pdata[i];
         g_autofree char *name = snapset_format_quoted(path);
+        if (!g_file_test(path, G_FILE_TEST_IS_REGULAR)) /* a device stays */
+            continue;
         if (is_in_use(path))
             snapset_set_note(machine->set,
                              "%s holds nothing that is needed any more; QEMU still has it open, so "

@@ -10,6 +10,7 @@
 
 #include "common/core/format.h"
 #include "common/core/rules.h"
+#include "common/core/stamp-plan.h"
 #include "common/io/chain.h"
 #include "common/io/image-info.h"
 #include "common/ops/space.h"
@@ -79,6 +80,21 @@ static void G_GNUC_PRINTF(5, 6) refuse(SnapsetSet *set, const SnapsetStretch *st
                              text);
 }
 
+/* All that is written to, but the image itself, which was judged when it was locked. */
+static void
+judge_headers(SnapsetSet *set, const SnapsetStretch *stretch)
+{
+    for (guint link = MAX(stretch->top, 2) - 1; link <= snapset_stretch_base(stretch); link++) {
+        const SnapsetImage *file = snapset_stretch_link(set, stretch, link);
+        g_autofree char *name = snapset_format_escaped(file->filename);
+        g_autoptr(GError) failure = NULL;
+        if (file->header != NULL && !snapset_stamp_is_possible(file, &failure) &&
+            !g_error_matches(failure, SNAPSET_ERROR, SNAPSET_ERROR_NO_ROOM))
+            refuse(set, stretch, SNAPSET_RULE_IMAGE_UNSUPPORTED, NULL, "%s: %s", name,
+                   failure->message);
+    }
+}
+
 /* What a file that goes holds besides the guest's data would go with it. */
 static void
 judge_contents(SnapsetSet *set, const SnapsetStretch *stretch)
@@ -122,12 +138,29 @@ base_size(const SnapsetSet *set, const SnapsetImage *base, guint64 *ret_size, GE
     return TRUE;
 }
 
+/* Why @base cannot grow with a larger overlay; NULL: it can. */
+static const char *
+growth_fault(const SnapsetImage *base)
+{
+    if (base->header == NULL && strcmp(base->format, "raw") != 0)
+        return "whose format cannot grow to its size";
+    if (base->header == NULL && base->inode == 0)
+        return "a device, which cannot grow to its size";
+    if (base->header == NULL)
+        return NULL;
+    if (base->header->has_bitmaps) /* QEMU resizes them, but for those that are inconsistent */
+        return "which cannot grow to its size while it holds dirty bitmaps";
+    if (base->header->version < 3 && base->entries->len > 0)
+        return "which has internal snapshots, and of version 2 cannot grow to its size";
+    return NULL;
+}
+
 /* The file below grows with a larger overlay, if it can; it never shrinks. */
 static gboolean
 judge_sizes(SnapsetSet *set, const SnapsetStretch *stretch, GError **error)
 {
     const SnapsetImage *base = snapset_stretch_link(set, stretch, snapset_stretch_base(stretch));
-    gboolean can_grow = base->header != NULL || strcmp(base->format, "raw") == 0;
+    const char *fault = growth_fault(base);
     g_autofree char *below = snapset_format_escaped(base->filename);
     guint64 size = 0;
 
@@ -139,14 +172,10 @@ judge_sizes(SnapsetSet *set, const SnapsetStretch *stretch, GError **error)
         if (file->virtual_size < size)
             refuse(set, stretch, SNAPSET_RULE_IMAGE_UNSUPPORTED, NULL,
                    "%s is smaller than %s, which cannot shrink to its size", name, below);
-        else if (file->virtual_size > size && !can_grow)
-            refuse(set, stretch, SNAPSET_RULE_IMAGE_UNSUPPORTED, NULL,
-                   "%s is larger than %s, whose format cannot grow to its size", name, below);
+        else if (file->virtual_size > size && fault != NULL)
+            refuse(set, stretch, SNAPSET_RULE_IMAGE_UNSUPPORTED, NULL, "%s is larger than %s, %s",
+                   name, below, fault);
     }
-    if (base->header != NULL && base->header->version < 3 && base->entries->len > 0 &&
-        snapset_stretch_link(set, stretch, stretch->top)->virtual_size > size)
-        refuse(set, stretch, SNAPSET_RULE_IMAGE_UNSUPPORTED, "qemu-img amend -o compat=1.1",
-               "%s has internal snapshots, and of version 2 cannot grow", below);
     return TRUE;
 }
 
@@ -161,6 +190,32 @@ add_folder_of(GPtrArray *folders, const char *path)
         g_ptr_array_add(folders, g_steal_pointer(&folder));
 }
 
+/* The overlays in all folders of the set's files. */
+static GPtrArray *
+find_overlays(const SnapsetSet *set)
+{
+    g_autoptr(GPtrArray) folders = g_ptr_array_new_with_free_func(g_free);
+
+    for (guint i = 0; i < set->images->len; i++) {
+        const SnapsetImage *image = snapset_set_image(set, i);
+        for (guint link = 0; link < snapset_image_link_count(image); link++)
+            add_folder_of(folders, snapset_image_link(image, link)->filename);
+    }
+    return snapset_chain_overlays(folders);
+}
+
+static gboolean
+holds_file(const SnapsetImage *image, guint first, guint last, const SnapsetFileStatus *status)
+{
+    SnapsetImage file = {.device = status->device, .inode = status->inode};
+
+    for (guint link = first; link <= last; link++) {
+        if (snapset_image_file_equal(snapset_image_link(image, link), &file))
+            return TRUE;
+    }
+    return FALSE;
+}
+
 /* As the person would call them who named the image. */
 static char *
 show_names(GPtrArray *paths, const char *named)
@@ -172,24 +227,20 @@ show_names(GPtrArray *paths, const char *named)
     return snapset_format_names(shown);
 }
 
-/* Nothing else may stand on what is changed or goes. */
+/* Nothing else may stand on what is changed or goes, be it another image of the set. */
 static void
-judge_siblings(SnapsetSet *set, const SnapsetStretch *stretch)
+judge_siblings(SnapsetSet *set, const SnapsetStretch *stretch, GPtrArray *overlays)
 {
     const SnapsetImage *image = snapset_set_image(set, stretch->image);
-    g_autoptr(GPtrArray) folders = g_ptr_array_new_with_free_func(g_free);
-    g_autoptr(GPtrArray) known = g_ptr_array_new();
-    g_autoptr(GPtrArray) bases = g_ptr_array_new();
+    guint last = snapset_image_link_count(image) - 1;
+    g_autoptr(GPtrArray) others = g_ptr_array_new();
 
-    for (guint link = 0; link < snapset_image_link_count(image); link++) {
-        const SnapsetImage *file = snapset_image_link(image, link);
-        g_ptr_array_add(known, (gpointer)file);
-        if (link >= stretch->top && link <= snapset_stretch_base(stretch))
-            g_ptr_array_add(bases, (gpointer)file);
-        if (link <= snapset_stretch_base(stretch))
-            add_folder_of(folders, file->filename);
+    for (guint i = 0; i < overlays->len; i++) {
+        const SnapsetChainOverlay *overlay = overlays->pdata[i];
+        if (holds_file(image, stretch->top, snapset_stretch_base(stretch), &overlay->base) &&
+            !holds_file(image, 0, last, &overlay->file))
+            g_ptr_array_add(others, overlay->path);
     }
-    g_autoptr(GPtrArray) others = snapset_chain_overlays(folders, bases, known);
     if (others->len == 0)
         return;
     g_autofree char *names = show_names(others, image->filename);
@@ -231,7 +282,10 @@ judge_removal(SnapsetSet *set, const SnapsetStretch *stretch)
         struct stat st;
         gboolean is_device = stat(file->filename, &st) == 0 && S_ISBLK(st.st_mode);
         free(path);
-        if (!is_device && access(folder, W_OK) < 0)
+        if (is_device)
+            snapset_set_note(set, "%s is a device: it is not needed any more, and left as it is",
+                             name);
+        else if (access(folder, W_OK) < 0)
             refuse(set, stretch, SNAPSET_RULE_IMAGE_UNSUPPORTED, NULL,
                    "%s cannot be removed from its folder", name);
     }
@@ -253,23 +307,46 @@ add_space(SnapsetSpace *space, const SnapsetSet *set, const SnapsetStretch *stre
         snapset_space_add(space, base->filename, bytes, base->filename);
 }
 
+/* What stands on no file that can be read cannot be merged. */
+static void
+judge_reach(SnapsetSet *set, GPtrArray *chosen)
+{
+    for (guint i = 0; i < chosen->len; i++) {
+        const SnapsetSnapshot *snapshot = chosen->pdata[i];
+        for (guint j = 0; j < snapshot->members->len; j++) {
+            const SnapsetMember *member = snapset_snapshot_member(snapshot, j);
+            const SnapsetImage *image = snapset_set_image(set, member->image);
+            if (image->chain_end != SNAPSET_CHAIN_REMOTE || /* else it was said */
+                snapset_catalog_holder(set->catalog, member) != NULL)
+                continue;
+            g_autofree char *below = snapset_format_quoted(image->chain_end_name);
+            g_autofree char *text =
+                g_strdup_printf("its backing file %s is not one that can be merged into", below);
+            snapset_set_report(set, member->image, SNAPSET_RULE_IMAGE_UNSUPPORTED, NULL, text);
+        }
+    }
+}
+
 gboolean
-snapset_stretches_judge(SnapsetSet *set, GArray *stretches, GError **error)
+snapset_stretches_judge(SnapsetSet *set, GPtrArray *chosen, GArray *stretches, GError **error)
 {
     g_autoptr(SnapsetSpace) space = snapset_space_new();
+    g_autoptr(GPtrArray) overlays = find_overlays(set);
 
     snapset_rules_links(set->catalog, set->report);
+    judge_reach(set, chosen);
     for (guint i = 0; i < stretches->len; i++) {
         const SnapsetStretch *stretch = snapset_stretch_at(stretches, i);
         if (i > 0 && snapset_stretch_at(stretches, i - 1)->image == stretch->image)
             refuse(set, stretch, SNAPSET_RULE_IMAGE_UNSUPPORTED, "delete them one by one",
                    "between the snapshots others stand that are to stay");
+        judge_headers(set, stretch);
         judge_contents(set, stretch);
         if (!judge_sizes(set, stretch, error))
             return FALSE;
         judge_names(set, stretch, stretch->top > 0 ? stretch->top - 1 : 0);
         judge_removal(set, stretch);
-        judge_siblings(set, stretch);
+        judge_siblings(set, stretch, overlays);
         add_space(space, set, stretch);
     }
     snapset_space_judge(space, set->report);

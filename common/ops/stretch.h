@@ -24,5 +24,9 @@ guint snapset_stretch_base(const SnapsetStretch *stretch);
 const SnapsetImage *snapset_stretch_link(const SnapsetSet *set, const SnapsetStretch *stretch,
                                          guint link);
 
-/* Add what stands against merging them to the set's report. FALSE with an error. */
-gboolean snapset_stretches_judge(SnapsetSet *set, GArray *stretches, GError **error);
+/*
+ * Add what stands against merging them, those of the snapshots @chosen, to the set's report. FALSE
+ * with an error.
+ */
+gboolean snapset_stretches_judge(SnapsetSet *set, GPtrArray *chosen, GArray *stretches,
+                                 GError **error);

@@ -154,6 +154,34 @@ test_delete_finds_overlays_by_any_name() {
     expect_rc 0 ss delete tag=one "${ACTIVE[@]}"
 }
 
+# A branch in another folder is found where it is an image of the same set.
+test_delete_spares_branches_of_the_set() {
+    mkdir here there
+    new_images a.qcow2
+    ACTIVE=(a.qcow2)
+    freeze one --overlay-dir here
+    expect_rc 0 ss apply tag=one --overlay-dir there here/a.one
+    put 2 here/a.one
+    put 3 there/a.one
+    remember a.qcow2 here/a.one there/a.one
+    expect_refused chain-broken ss delete tag=one here/a.one there/a.one
+    expect_err "merging the chain of here/a.one would change .*: $PWD/there/a.one$"
+    expect_err "merging the chain of there/a.one would change .*: $PWD/here/a.one$"
+    expect_no_leftovers
+}
+
+# What stands on no file that is here is not left out in silence.
+test_delete_of_what_stands_on_no_file() {
+    pair
+    frozen one 2
+    real rebase -q -u -f qcow2 -F qcow2 -b nbd://localhost/x b.one
+    remember a.qcow2 a.one b.one
+    expect_refused image-unsupported ss delete tag=one "${ACTIVE[@]}"
+    expect_err "b.one: its backing file 'nbd://localhost/x' is not one that can be merged into"
+    expect_rc 1 ss apply tag=one "${ACTIVE[@]}"
+    expect_err "'b.one': the file that holds the snapshot is out of reach"
+}
+
 # Nor may two images of one set stand on the same file.
 test_delete_of_a_base_that_two_images_share() {
     new_images base.qcow2
@@ -222,6 +250,68 @@ test_delete_of_resized_overlays() {
     real resize -q -f qcow2 c.one 16M
     expect_rc 2 ss delete tag=one c.one
     expect_err 'larger than .*c.vmdk, whose format cannot grow'
+}
+
+# loop_device FILE: make it a block device, DEVICE
+loop_device() {
+    DEVICE=$(losetup -f --show "$1" 2>/dev/null) || skip 'cannot make a block device'
+    cleanup_fn losetup -d "$DEVICE"
+}
+
+# What QEMU would fail at half-way, every time, is not begun.
+test_delete_begins_nothing_that_cannot_end() {
+    trio
+    printf '\2' | dd of=a.qcow2 bs=1 seek=79 conv=notrunc status=none # the corrupt bit
+    remember [ab].*
+    expect_refused image-unsupported ss delete tag=one "${ACTIVE[@]}"
+    expect_err '/a.qcow2: QEMU has marked it corrupt'
+    expect_rc 0 ss delete tag=three "${ACTIVE[@]}"
+    new_images c.qcow2
+    real bitmap --add c.qcow2 dirt
+    qemu-io -f qcow2 -c 'write -q 0 64k' -c abort c.qcow2 2>/dev/null || true # in use for ever
+    ACTIVE=(c.qcow2)
+    freeze one
+    put 2 c.one
+    real resize -q -f qcow2 c.one 16M
+    remember c.qcow2 c.one
+    expect_refused image-unsupported ss delete tag=one c.one
+    expect_err 'larger than .*/c.qcow2, which cannot grow to its size while it holds dirty bitmaps'
+    real resize -q -f qcow2 --shrink c.one 8M
+    expect_rc 0 ss delete tag=one c.one
+    expect_data 2 c.qcow2
+}
+
+test_delete_on_devices() {
+    mkdir over store
+    real create -q -f raw store/file 8M
+    loop_device store/file
+    expect_rc 0 ss create one --external -f raw --overlay-dir over "$DEVICE"
+    ACTIVE=(over/*)
+    put 2 "${ACTIVE[@]}"
+    real resize -q -f qcow2 "${ACTIVE[@]}" 16M
+    expect_refused image-unsupported ss delete tag=one "${ACTIVE[@]}"
+    expect_err "larger than $DEVICE, a device, which cannot grow"
+    real resize -q -f qcow2 --shrink "${ACTIVE[@]}" 8M
+    expect_rc 0 ss delete tag=one "${ACTIVE[@]}"
+    expect_out " -> $DEVICE$"
+    qemu-io -r -f raw -c 'read -q -P 2 0 64k' "$DEVICE"
+}
+
+# A device that an overlay is on is there afterwards.
+test_delete_of_an_overlay_on_a_device() {
+    mkdir store
+    new_images a.qcow2
+    ACTIVE=(a.qcow2)
+    frozen one 2
+    truncate -s 16M store/file
+    loop_device store/file
+    dd if=a.one of="$DEVICE" conv=notrunc status=none
+    rm a.one
+    expect_rc 0 ss delete tag=one "$DEVICE"
+    expect_out "^$DEVICE is a device: it is not needed any more, and left as it is$"
+    expect_out "^$DEVICE -> $PWD/a.qcow2$"
+    expect_data 2 a.qcow2
+    expect_no_leftovers
 }
 
 test_delete_of_files_in_use() {
