@@ -116,6 +116,23 @@ snapset_rules_links(const SnapsetCatalog *catalog, SnapsetReport *report)
 }
 
 void
+snapset_rules_overlays(const SnapsetCatalog *catalog, SnapsetReport *report)
+{
+    snapset_rules_links(catalog, report);
+    for (guint i = 0; i < catalog->images->len; i++) {
+        const SnapsetImage *image = snapset_catalog_image(catalog, i);
+        if (snapset_image_link_count(image) <= SNAPSET_CHAIN_MAX)
+            continue;
+        g_autofree char *name = snapset_format_escaped(image->filename);
+        snapset_report_add_image(report, SNAPSET_RULE_IMAGE_UNSUPPORTED, NULL, image->filename,
+                                 g_strdup("delete external snapshots that are no longer needed"),
+                                 "%s: with another overlay its backing chain would have more than "
+                                 "%d files",
+                                 name, SNAPSET_CHAIN_MAX);
+    }
+}
+
+void
 snapset_rules_chain(const SnapsetCatalog *catalog, SnapsetReport *report)
 {
     snapset_rules_links(catalog, report);

@@ -76,6 +76,9 @@ void snapset_rules_chain(const SnapsetCatalog *catalog, SnapsetReport *report);
 /* The same of the backing files alone. */
 void snapset_rules_links(const SnapsetCatalog *catalog, SnapsetReport *report);
 
+/* The same, and may each image get another overlay? Or is its chain as long as it can be? */
+void snapset_rules_overlays(const SnapsetCatalog *catalog, SnapsetReport *report);
+
 /*
  * The same of what applying @snapshot depends on: of an external one the chains from its overlays
  * down; of an internal one that no overlay stands on the images it is applied to.

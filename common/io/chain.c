@@ -8,10 +8,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/core/overlay-name.h"
 #include "common/io/image-read.h"
 #include "common/io/source.h"
 
 #define JSON_PREFIX "json:"
+#define UNKNOWN_FORMAT "unknown"
 
 static const char *
 json_text(JsonObject *object, const char *key)
@@ -20,13 +22,28 @@ json_text(JsonObject *object, const char *key)
     return node != NULL && JSON_NODE_HOLDS_VALUE(node) ? json_node_get_string(node) : NULL;
 }
 
+/* Has @object members besides those called @known? What they mean is not known here. */
+static gboolean
+has_others(JsonObject *object, const char *const *known)
+{
+    g_autoptr(GList) members = json_object_get_members(object);
+    gboolean found = FALSE;
+
+    for (const GList *at = members; at != NULL; at = at->next)
+        found |= !g_strv_contains(known, at->data);
+    return found;
+}
+
 /*
  * The file of {"driver": FORMAT, "file": {"filename": FILE}}, nested or with dotted keys;
- * *ret_format is FORMAT if that is told.
+ * *ret_format is FORMAT if that is told, *ret_more whether there is more to it: an offset, say.
  */
 static char *
-json_file(const char *text, char **ret_format)
+json_file(const char *text, char **ret_format, gboolean *ret_more)
 {
+    static const char *const keys[] = {"driver",        "file",     "file.driver",
+                                       "file.filename", "filename", NULL};
+    static const char *const file_keys[] = {"driver", "filename", NULL};
     g_autoptr(JsonNode) root = json_from_string(text, NULL);
     JsonObject *object =
         root != NULL && JSON_NODE_HOLDS_OBJECT(root) ? json_node_get_object(root) : NULL;
@@ -37,12 +54,15 @@ json_file(const char *text, char **ret_format)
     const char *driver = json_text(object, "file.driver");
     const char *name = json_text(object, "file.filename");
     const char *format = json_text(object, "driver");
+    *ret_more = has_others(object, keys);
     if (file != NULL && JSON_NODE_HOLDS_OBJECT(file)) {
-        driver = json_text(json_node_get_object(file), "driver");
-        name = json_text(json_node_get_object(file), "filename");
+        JsonObject *inner = json_node_get_object(file);
+        driver = json_text(inner, "driver");
+        name = json_text(inner, "filename");
+        *ret_more |= has_others(inner, file_keys);
     } else if (name == NULL) {
         driver = format;
-        format = NULL;
+        format = driver != NULL ? "raw" : NULL;
         name = json_text(object, "filename");
     }
     if (driver != NULL && strcmp(driver, "file") != 0 && strcmp(driver, "host_device") != 0)
@@ -51,29 +71,44 @@ json_file(const char *text, char **ret_format)
     return g_strdup(name);
 }
 
-/* As snapset_chain_resolve(); *ret_format is the format if the name itself tells it. */
+/* The local file that is called @name; NULL: it is none. */
 static char *
-resolve(const char *path, const char *backing, char **ret_format)
+named_file(const char *name, char **ret_format, gboolean *ret_more)
 {
-    g_autofree char *name = NULL;
-
-    if (g_str_has_prefix(backing, JSON_PREFIX)) {
-        name = json_file(backing + strlen(JSON_PREFIX), ret_format);
-    } else {
-        g_autoptr(SnapsetSource) source = snapset_source_new(backing, NULL, FALSE, NULL);
-        name = source != NULL ? g_strdup(source->path) : NULL;
-    }
-    if (name == NULL || g_path_is_absolute(name))
-        return g_steal_pointer(&name);
-    g_autofree char *folder = g_path_get_dirname(path);
-    return strcmp(folder, ".") == 0 ? g_steal_pointer(&name) : g_build_filename(folder, name, NULL);
+    if (g_str_has_prefix(name, JSON_PREFIX))
+        return json_file(name + strlen(JSON_PREFIX), ret_format, ret_more);
+    g_autoptr(SnapsetSource) source = snapset_source_new(name, NULL, FALSE, NULL);
+    return source != NULL ? g_strdup(source->path) : NULL;
 }
 
 char *
-snapset_chain_resolve(const char *path, const char *backing)
+snapset_chain_file(const char *folder, const char *name)
 {
     g_autofree char *format = NULL;
-    return resolve(path, backing, &format);
+    gboolean more = FALSE;
+    g_autofree char *file = named_file(name, &format, &more);
+
+    return file == NULL || g_path_is_absolute(file) ? g_steal_pointer(&file)
+                                                    : g_build_filename(folder, file, NULL);
+}
+
+/*
+ * The local file that an image at @path means by the backing file name @backing, and nothing else;
+ * NULL: it is none. *ret_format is the format if the name itself tells it.
+ */
+static char *
+resolve(const char *path, const char *backing, char **ret_format)
+{
+    gboolean more = FALSE;
+    g_autofree char *name = named_file(backing, ret_format, &more);
+
+    if (more)
+        return NULL;
+    /* With a protocol it is relative to where a program runs (block.c, path_has_protocol). */
+    if (name == NULL || g_path_is_absolute(name) || snapset_overlay_names_protocol(backing))
+        return g_steal_pointer(&name);
+    g_autofree char *folder = g_path_get_dirname(path);
+    return strcmp(folder, ".") == 0 ? g_steal_pointer(&name) : g_build_filename(folder, name, NULL);
 }
 
 /* A link that is not qcow2, or must not be taken for it: only its size is known. */
@@ -88,7 +123,7 @@ read_other(int fd, const char *path, const char *format, GError **error)
         snapset_throw(error, SNAPSET_ERROR_FAILED, "it is neither a file nor a block device");
         return NULL;
     }
-    SnapsetImage *image = snapset_image_new(path, format != NULL ? format : "raw");
+    SnapsetImage *image = snapset_image_new(path, format != NULL ? format : UNKNOWN_FORMAT);
     image->is_local = TRUE;
     image->device = status.device;
     image->inode = status.inode;
@@ -124,7 +159,10 @@ end_chain(SnapsetImage *image, SnapsetChainEnd end, const char *name)
     image->chain_end_name = g_strdup(name);
 }
 
-/* Read the file below @above, found at @path. NULL: the chain ends there. */
+/*
+ * Read the file below @above, found at @path. NULL: the chain ends there. Which format the overlay
+ * says goes before what the name says (block.c, bdrv_open_backing_file()).
+ */
 static SnapsetImage *
 read_next(SnapsetImage *image, GHashTable *seen, const SnapsetImage *above, const char *path)
 {
@@ -135,8 +173,8 @@ read_next(SnapsetImage *image, GHashTable *seen, const SnapsetImage *above, cons
         end_chain(image, SNAPSET_CHAIN_REMOTE, above->backing_filename);
         return NULL;
     }
-    g_autoptr(SnapsetImage) link =
-        snapset_chain_read_link(next, format != NULL ? format : above->backing_format, NULL);
+    g_autoptr(SnapsetImage) link = snapset_chain_read_link(
+        next, above->backing_format != NULL ? above->backing_format : format, NULL);
     if (link == NULL)
         end_chain(image, access(next, F_OK) == 0 ? SNAPSET_CHAIN_UNREADABLE : SNAPSET_CHAIN_MISSING,
                   next);
@@ -167,13 +205,22 @@ snapset_chain_read(SnapsetImage *image, const char *path)
     }
 }
 
+const char *
+snapset_chain_format(const SnapsetImage *overlay, const SnapsetImage *base)
+{
+    if (overlay->backing_format != NULL)
+        return overlay->backing_format;
+    return strcmp(base->format, UNKNOWN_FORMAT) != 0 ? base->format : NULL;
+}
+
 /* ---- which files stand on which ---- */
 
 gboolean
 snapset_chain_find(const SnapsetImage *overlay, const char *path, SnapsetFileStatus *ret_status)
 {
+    g_autofree char *format = NULL;
     g_autofree char *name = overlay->backing_filename != NULL
-                                ? snapset_chain_resolve(path, overlay->backing_filename)
+                                ? resolve(path, overlay->backing_filename, &format)
                                 : NULL;
     g_auto(SnapsetFd) fd =
         name != NULL ? open(name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC) : -1;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Reading the backing chain below an image, as QEMU would find it (docs/interop/qcow2.rst, "Backing
- * file"; block.c): names are relative to the folder that the overlay was named in, "file:" and
- * "json:" ones are understood when they lead to local files.
+ * file"; block.c): names are relative to the folder that the overlay was named in, those with
+ * "file:" and "json:" to the one that QEMU runs in; they are understood when they lead to local
+ * files, and say nothing else of them.
  */
 #pragma once
 
@@ -23,10 +24,16 @@ void snapset_chain_read(SnapsetImage *image, const char *path);
 SnapsetImage *snapset_chain_read_link(const char *path, const char *format, GError **error);
 
 /*
- * The local file that an image at @path means by the backing file name @backing; NULL: it is no
- * local file. Caller frees.
+ * The local file that a program in @folder calls @name, whatever else the name says of it; NULL: it
+ * is no local file. Caller frees.
  */
-char *snapset_chain_resolve(const char *path, const char *backing);
+char *snapset_chain_file(const char *folder, const char *name);
+
+/*
+ * The format of @base, which @overlay stands on, in QEMU's words; NULL: nobody says it, and QEMU
+ * makes it out from the content. Borrowed.
+ */
+const char *snapset_chain_format(const SnapsetImage *overlay, const SnapsetImage *base);
 
 /*
  * Which file @overlay, opened at @path, stands on. FALSE when it stands on none, or on none that

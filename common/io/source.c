@@ -7,52 +7,88 @@
 #include "common/core/overlay-name.h"
 
 /*
- * The value of @key in "key=value,key=value", where ",," stands for a comma in a value and the last
- * of several counts (util/qemu-option.c); NULL: not there. Caller frees.
+ * The next "key=value" of *at, which is moved on: a comma ends it, and ",," stands for one
+ * (util/qemu-option.c).
  */
 static char *
-option_value(const char *options, const char *key)
+next_option(const char **at)
 {
-    const char *at = options;
-    char *value = NULL;
+    GString *option = g_string_new(NULL);
 
-    while (*at != '\0') {
-        GString *item = g_string_new(NULL);
-        for (; *at != '\0' && (*at != ',' || at[1] == ','); at++) {
-            g_string_append_c(item, *at);
-            at += *at == ',';
-        }
-        at += *at == ',';
-        g_autofree char *text = g_string_free(item, FALSE);
-        char *equals = strchr(text, '=');
-        if (equals != NULL && strlen(key) == (gsize)(equals - text) &&
-            strncmp(text, key, equals - text) == 0) {
-            g_free(value);
-            value = g_strdup(equals + 1);
-        }
+    for (; **at != '\0' && (**at != ',' || (*at)[1] == ','); (*at)++) {
+        g_string_append_c(option, **at);
+        *at += **at == ',';
     }
-    return value;
+    *at += **at == ',';
+    return g_string_free(option, FALSE);
+}
+
+/* The options that parse_options() understands; of several the last counts. */
+typedef struct {
+    char *driver, *file_driver, *file, *filename;
+    gboolean others;
+} Options;
+
+static void
+options_clear(Options *options)
+{
+    g_free(options->driver);
+    g_free(options->file_driver);
+    g_free(options->file);
+    g_free(options->filename);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Options, options_clear)
+
+static void
+read_options(Options *options, const char *text)
+{
+    struct {
+        const char *key;
+        char **value;
+    } const known[] = {
+        {"driver=", &options->driver},
+        {"file.driver=", &options->file_driver},
+        {"file.filename=", &options->file},
+        {"filename=", &options->filename},
+    };
+
+    while (*text != '\0') {
+        g_autofree char *option = next_option(&text);
+        gsize i = 0;
+        while (i < G_N_ELEMENTS(known) && !g_str_has_prefix(option, known[i].key))
+            i++;
+        if (i == G_N_ELEMENTS(known)) {
+            options->others = TRUE;
+            continue;
+        }
+        g_free(*known[i].value);
+        *known[i].value = g_strdup(option + strlen(known[i].key));
+    }
+}
+
+static gboolean
+is_file_driver(const char *driver)
+{
+    return strcmp(driver, "file") == 0 || strcmp(driver, "host_device") == 0;
 }
 
 static gboolean
 parse_options(SnapsetSource *source, GError **error)
 {
-    g_autofree char *driver = option_value(source->name, "driver");
-    g_autofree char *file_driver = option_value(source->name, "file.driver");
-    g_autofree char *file = option_value(source->name, "file.filename");
-    g_autofree char *plain = option_value(source->name, "filename");
+    g_auto(Options) options = {0};
 
-    if (file == NULL && plain == NULL && file_driver == NULL)
+    read_options(&options, source->name);
+    if (options.file == NULL && options.filename == NULL && options.file_driver == NULL)
         return snapset_throw(error, SNAPSET_ERROR_USAGE,
                              "'%s' names no file: --image-opts wants driver=FORMAT,"
                              "file.filename=FILE,...",
                              source->name);
     source->options = g_strdup(source->name);
-    if (driver != NULL && source->format == NULL)
-        source->format = g_steal_pointer(&driver);
-    if (file_driver == NULL || strcmp(file_driver, "file") == 0 ||
-        strcmp(file_driver, "host_device") == 0)
-        source->path = file != NULL ? g_steal_pointer(&file) : g_steal_pointer(&plain);
+    source->has_other_options = options.others;
+    if (options.driver != NULL && source->format == NULL) /* a file's driver takes it as it is */
+        source->format = g_strdup(is_file_driver(options.driver) ? "raw" : options.driver);
+    if (options.file_driver == NULL || is_file_driver(options.file_driver))
+        source->path = g_strdup(options.file != NULL ? options.file : options.filename);
     if (source->path != NULL) {
         g_free(source->name);
         source->name = g_strdup(source->path);

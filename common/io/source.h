@@ -12,6 +12,7 @@ typedef struct {
     char *path;    /* the local file it is about; NULL: not a local file */
     char *options; /* for qemu-img --image-opts; NULL: made from the path */
     char *format;  /* -f; NULL: found out */
+    gboolean has_other_options; /* in @options, beside those that name file and format */
 } SnapsetSource;
 
 /*

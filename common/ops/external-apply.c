@@ -6,6 +6,7 @@
 #include "common/core/lineage.h"
 #include "common/core/overlay-name.h"
 #include "common/core/rules.h"
+#include "common/io/chain.h"
 #include "common/ops/overlays.h"
 
 /* What the new overlay says: the same of its backing file as the one that is there. */
@@ -37,11 +38,19 @@ plan_image(SnapsetSet *set, const SnapsetMember *member, const SnapsetOverlayOpt
                       "reach");
         return NULL;
     }
+    const char *format = snapset_chain_format(overlay, holder);
+    if (format == NULL) {
+        g_autofree char *quoted = snapset_format_quoted(overlay->filename);
+        snapset_throw(error, SNAPSET_ERROR_FAILED,
+                      "%s does not say which format its backing file has: name it with "
+                      "'qemu-img rebase -u -b BACKING-FILE -F FORMAT'",
+                      quoted);
+        return NULL;
+    }
     as_before.is_relative |= snapset_overlay_names_relative(overlay->backing_filename);
-    SnapsetOverlayPlan *plan = snapset_overlay_plan_new(
-        set, member->image, holder->filename,
-        overlay->backing_format != NULL ? overlay->backing_format : holder->format,
-        member->entry->tag, TRUE, &as_before, plans, error);
+    SnapsetOverlayPlan *plan =
+        snapset_overlay_plan_new(set, member->image, holder->filename, format, member->entry->tag,
+                                 TRUE, &as_before, plans, error);
     if (plan != NULL)
         plan->ledger = overlay_ledger(member->entry, holder);
     return plan;

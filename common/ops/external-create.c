@@ -149,7 +149,7 @@ snapset_create_external(SnapsetSet *set, const char *tag, const char *descriptio
         judge_chain(set, i, plan.overlays->pdata[i]);
     }
     snapset_rules_create(set->catalog, tag, set->report);
-    snapset_rules_links(set->catalog, set->report);
+    snapset_rules_overlays(set->catalog, set->report);
     snapset_overlays_judge(set, tag, plan.overlays);
     if (!snapset_report_verdict(set->report, error))
         return FALSE;

@@ -3,6 +3,7 @@
 #include "common/core/lineage.h"
 #include "common/core/overlay-name.h"
 #include "common/core/stamp-plan.h"
+#include "common/io/chain.h"
 #include "common/ops/engine.h"
 #include "common/ops/external.h"
 #include "common/ops/stretch.h"
@@ -101,12 +102,12 @@ plan_overlay(SnapsetSet *set, SnapsetEngine *engine, const SnapsetStretch *stret
     SnapsetJournalImage *journal_image = snapset_engine_image(engine, at);
     const SnapsetImage *overlay = engine->before->pdata[at];
     const SnapsetImage *base = engine->before->pdata[base_at];
-    const char *format = snapset_stretch_link(set, stretch, stretch->bottom)->backing_format;
+    const SnapsetImage *bottom = snapset_stretch_link(set, stretch, stretch->bottom);
     g_autoptr(SnapsetLedger) ledger = snapset_lineage_ledger(overlay);
 
     journal_image->backing = backing_name(overlay, snapset_engine_handle(engine, at), base,
                                           snapset_engine_handle(engine, base_at));
-    journal_image->backing_format = g_strdup(format != NULL ? format : base->format);
+    journal_image->backing_format = g_strdup(snapset_chain_format(bottom, base));
     if (overlay->ledger == NULL)
         return TRUE;
     forget_chosen(ledger, chosen, stretch->image);

@@ -95,7 +95,7 @@ snapset_external_live(SnapsetSet *set, const SnapsetExternal *external,
     for (guint i = 0; i < set->images->len; i++)
         check_base(set, i);
     snapset_rules_create(set->catalog, external->tag, set->report);
-    snapset_rules_links(set->catalog, set->report);
+    snapset_rules_overlays(set->catalog, set->report);
     g_autoptr(GPtrArray) plans = plan_overlays(set, external, options, error);
     if (plans == NULL)
         return FALSE;

@@ -78,9 +78,7 @@ find_file(const SnapsetMachine *machine, const char *filename)
     const char *folders[] = {theirs, ours};
 
     for (gsize i = 0; i < G_N_ELEMENTS(folders); i++) {
-        g_autofree char *overlay =
-            folders[i] != NULL ? g_build_filename(folders[i], "-", NULL) : NULL;
-        char *path = overlay != NULL ? snapset_chain_resolve(overlay, filename) : NULL;
+        char *path = folders[i] != NULL ? snapset_chain_file(folders[i], filename) : NULL;
         if (path != NULL && is_in_use(path))
             return path;
         g_free(path);

@@ -221,6 +221,10 @@ ask_qemu_img(SnapsetSet *set, GError **error)
             return snapset_name_error(error, source->name);
         if (source->path != NULL)
             identify(image, source->path);
+        if (source->format != NULL) { /* of a file that is taken as it is QEMU says "file" */
+            g_free(image->format);
+            image->format = g_strdup(source->format);
+        }
         set->images->pdata[i] = image;
     }
     return TRUE;
@@ -383,6 +387,18 @@ check_writable(SnapsetSet *set, guint index, gboolean needs_record)
                            failure->message);
 }
 
+void
+snapset_set_check_options(SnapsetSet *set, guint index)
+{
+    const SnapsetSource *source = set->sources->pdata[index];
+
+    if (source->has_other_options)
+        snapset_set_report(set, index, SNAPSET_RULE_IMAGE_UNSUPPORTED,
+                           "leave out of --image-opts what does not change what the image holds",
+                           "an overlay names a file and its format, and has no place for other "
+                           "options");
+}
+
 /* Can an overlay stand on it, and the record be kept? */
 static void
 check_base(SnapsetSet *set, guint index)
@@ -400,6 +416,8 @@ check_base(SnapsetSet *set, guint index)
                            "it is encrypted, and what is written to an overlay would not be");
     else if (image->header != NULL)
         check_writable(set, index, FALSE);
+    if (!is_encrypted)
+        snapset_set_check_options(set, index);
 }
 
 gboolean

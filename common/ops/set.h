@@ -101,5 +101,8 @@ GBytes *snapset_set_encode(SnapsetSet *set, guint index, SnapsetLedger *ledger, 
 void snapset_set_report(SnapsetSet *set, guint index, SnapsetRule rule, const char *hint,
                         const char *what);
 
+/* Report image @index if it was named with options that its overlay, or a backing file, has not. */
+void snapset_set_check_options(SnapsetSet *set, guint index);
+
 /* Tell the person something about what was done. */
 void snapset_set_note(SnapsetSet *set, const char *format, ...) G_GNUC_PRINTF(2, 3);

@@ -95,6 +95,20 @@ judge_headers(SnapsetSet *set, const SnapsetStretch *stretch)
     }
 }
 
+/* Guessing would be one thing here, and another in QEMU once a guest has written to it. */
+static void
+judge_format(SnapsetSet *set, const SnapsetStretch *stretch)
+{
+    const SnapsetImage *bottom = snapset_stretch_link(set, stretch, stretch->bottom);
+    const SnapsetImage *base = snapset_stretch_link(set, stretch, snapset_stretch_base(stretch));
+    g_autofree char *name = snapset_format_escaped(bottom->filename);
+
+    if (snapset_chain_format(bottom, base) == NULL)
+        refuse(set, stretch, SNAPSET_RULE_IMAGE_UNSUPPORTED,
+               "qemu-img rebase -u -b BACKING-FILE -F FORMAT",
+               "%s does not say which format its backing file has", name);
+}
+
 /* What a file that goes holds besides the guest's data would go with it. */
 static void
 judge_contents(SnapsetSet *set, const SnapsetStretch *stretch)
@@ -122,11 +136,12 @@ judge_contents(SnapsetSet *set, const SnapsetStretch *stretch)
 
 /* The virtual size of the file below; of what is neither qcow2 nor raw QEMU knows it. */
 static gboolean
-base_size(const SnapsetSet *set, const SnapsetImage *base, guint64 *ret_size, GError **error)
+base_size(const SnapsetSet *set, const SnapsetImage *base, const char *format, guint64 *ret_size,
+          GError **error)
 {
     if (base->header != NULL || strcmp(base->format, "raw") == 0)
         return snapset_round_up(base->virtual_size, 512, ret_size);
-    g_autoptr(SnapsetSource) source = snapset_source_new_file(base->filename, base->format);
+    g_autoptr(SnapsetSource) source = snapset_source_new_file(base->filename, format);
     g_autoptr(GPtrArray) children = g_ptr_array_new();
     g_autoptr(SnapsetChild) child = snapset_qemu_describe(set->tools, source);
     g_ptr_array_add(children, child);
@@ -160,11 +175,12 @@ static gboolean
 judge_sizes(SnapsetSet *set, const SnapsetStretch *stretch, GError **error)
 {
     const SnapsetImage *base = snapset_stretch_link(set, stretch, snapset_stretch_base(stretch));
+    const SnapsetImage *bottom = snapset_stretch_link(set, stretch, stretch->bottom);
     const char *fault = growth_fault(base);
     g_autofree char *below = snapset_format_escaped(base->filename);
     guint64 size = 0;
 
-    if (!base_size(set, base, &size, error))
+    if (!base_size(set, base, snapset_chain_format(bottom, base), &size, error))
         return FALSE;
     for (guint link = stretch->top; link <= stretch->bottom; link++) {
         const SnapsetImage *file = snapset_stretch_link(set, stretch, link);
@@ -340,8 +356,10 @@ snapset_stretches_judge(SnapsetSet *set, GPtrArray *chosen, GArray *stretches, G
         if (i > 0 && snapset_stretch_at(stretches, i - 1)->image == stretch->image)
             refuse(set, stretch, SNAPSET_RULE_IMAGE_UNSUPPORTED, "delete them one by one",
                    "between the snapshots others stand that are to stay");
+        snapset_set_check_options(set, stretch->image);
         judge_headers(set, stretch);
         judge_contents(set, stretch);
+        judge_format(set, stretch);
         if (!judge_sizes(set, stretch, error))
             return FALSE;
         judge_names(set, stretch, stretch->top > 0 ? stretch->top - 1 : 0);

@@ -105,11 +105,20 @@ test_json_names() {
         expect_rc 0 ss list --all top
         expect_out ' inner .*/base$|^.* inner .* base$'
     done
-    # what such a name calls raw is raw
+    # what such a name calls raw is not, if the overlay says otherwise
+    put 7 base
     overlay top "json:{\"driver\":\"raw\",$nested}"
     expect_chain top base
+    expect_data 7 top
+    expect_rc 0 ss list --all top
+    expect_out ' inner '
+    overlay top "json:{\"driver\":\"qcow2\",$nested}" raw
     expect_rc 0 ss list --all top
     refute_out inner
+    # it may say more than which file it is
+    overlay top "json:{\"driver\":\"raw\",\"offset\":65536,$nested}" raw
+    expect_rc 0 ss list --output=json top
+    expect_json 'd["images"][0]["backing-chain"]' '[]'
     for name in '{"driver":"nbd","host":"x"}' '{' '[]' '{}' '{"file":7}' \
         '{"driver":"qcow2","file":{"driver":"nbd","host":"x"}}' "{\"file\":\"$PWD/base\"}"; do
         overlay top "json:$name"
@@ -129,6 +138,22 @@ test_odd_names() {
         expect_rc 0 ss create one --external top
         expect_rc 0 ss delete tag=one top.one
         rm -- top "$name"
+    done
+}
+
+# With a protocol, relative names lead on from where a program runs.
+test_relative_names_with_a_protocol() {
+    local name
+    mkdir folder
+    new_images folder/base
+    for name in file:base '{"driver":"qcow2","file":{"driver":"file","filename":"base"}}'; do
+        [[ $name != '{'* ]] || name=json:$name
+        overlay folder/top.qcow2 "$name"
+        broken folder/top.qcow2 'base, the backing file of folder/top.qcow2, is missing'
+        real info -U --backing-chain folder/top.qcow2 2>/dev/null && fail 'QEMU opens it'
+        cd folder
+        expect_chain top.qcow2 base
+        cd ..
     done
 }
 
@@ -194,6 +219,11 @@ test_long_chains() {
     expect_json 'len(d["images"][0]["backing-chain"])' 200
     expect_rc 0 ss check f200
     mv f201 f201.qcow2
+    cp f200 f200.qcow2
+    expect_rc 2 ss create one --external f200.qcow2 # it could be deleted no more
+    expect_err 'refused \[image-unsupported\]: f200.qcow2: with another overlay .* more than 200 files'
+    [ ! -e f200.one ] || fail 'an overlay was made'
+    rm f200.qcow2
     broken f201.qcow2 'f0, the backing file of .*f1, comes after too many others'
     put 1 f20
     expect_rc 0 ss create one --external f20

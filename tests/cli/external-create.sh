@@ -286,6 +286,21 @@ test_a_raw_base_that_looks_like_qcow2() {
     expect_unchanged
 }
 
+# Options that an overlay has no place for may make another disk of a file.
+test_options_that_an_overlay_does_not_have() {
+    real create -q -f raw disk.raw 8M
+    remember disk.raw
+    expect_refused image-unsupported ss create one --external \
+        --image-opts driver=raw,offset=1048576,size=1048576,file.filename=disk.raw
+    expect_err '^hint: leave out of --image-opts what does not change what the image holds'
+    expect_rc 0 ss create one --external --image-opts driver=file,filename=disk.raw
+    expect_equal "$(info_of disk.one backing-filename-format)" raw
+    expect_refused image-unsupported ss delete tag=one \
+        --image-opts driver=qcow2,backing.driver=null-co,file.filename=disk.one
+    expect_rc 0 ss delete tag=one --image-opts driver=qcow2,file.driver=file,file.filename=disk.one
+    expect_equal "$(echo *)" disk.raw
+}
+
 # What cannot be sealed is a base all the same, and no false alarm comes of it.
 test_bases_that_cannot_be_sealed() {
     real create -q -f qcow2 -o compat=0.10 v2.qcow2 8M

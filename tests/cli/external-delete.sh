@@ -422,4 +422,42 @@ test_a_backing_name_in_json() {
     expect_equal "$(echo *)" 'a.qcow2 b.qcow2'
 }
 
+# A part of a raw file is not the file.
+test_a_backing_file_with_an_offset() {
+    real create -q -f raw disk.raw 8M
+    qemu-io -f raw -c 'write -q -P 5 0 64k' -c 'write -q -P 6 1M 64k' disk.raw
+    expect_rc 0 ss create one --external -f raw disk.raw
+    real rebase -u -f qcow2 -F raw -b "json:{\"driver\":\"raw\",\"offset\":1048576,
+        \"file\":{\"driver\":\"file\",\"filename\":\"$PWD/disk.raw\"}}" disk.one
+    expect_data 6 disk.one
+    expect_rc 0 ss create two --external disk.one
+    remember disk.*
+    expect_rc 1 ss apply tag=one disk.two
+    expect_err 'out of reach'
+    expect_refused image-unsupported ss delete tag=one disk.two
+    expect_err 'is not one that can be merged into'
+    expect_equal "$(echo disk.*)" 'disk.one disk.raw disk.two'
+}
+
+# What format a backing file has is told, never guessed.
+test_a_backing_file_of_a_format_that_is_not_told() {
+    local at
+    real create -q -f vmdk disk.vmdk 8M
+    expect_rc 0 ss create one --external -f vmdk disk.vmdk
+    freeze_again disk.one
+    at=$(LC_ALL=C grep -obUaP '\xE2\x79\x2A\xCA' disk.one | cut -d: -f1)
+    printf 'XXXX' | dd of=disk.one bs=1 seek="$at" conv=notrunc status=none # no known extension
+    expect_equal "$(info_of disk.one backing-filename-format)" None
+    for ACTIVE in disk.one disk.two; do
+        remember disk.*
+        expect_rc 1 ss apply tag=one "$ACTIVE"
+        expect_err 'disk.one. does not say which format its backing file has'
+        expect_rc 2 ss delete tag=one "$ACTIVE"
+        expect_err 'disk.one does not say which format its backing file has'
+        expect_unchanged
+    done
+}
+
+freeze_again() { expect_rc 0 ss create two --external "$1"; }
+
 run_tests "$@"
