@@ -4,6 +4,7 @@
 #include <locale.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "qemu-img-plugin/commands.h"
@@ -94,6 +95,18 @@ fill_streams(void)
     return fd >= 0 && close(fd) == 0;
 }
 
+/* Every file that is changed is held open: chains of many disks are more than the usual 1,024. */
+static void
+raise_file_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit); /* if that fails, opening does, and says so */
+    }
+}
+
 /* Of a refusal all reasons, of any other failure the one. */
 static void
 print_outcome(const SnapsetOptions *options, const GError *error)
@@ -134,6 +147,7 @@ main(int argc, char **argv)
 {
     if (!fill_streams())
         return 1;
+    raise_file_limit();
     setlocale(LC_ALL, "");
     if (argc < 2) {
         snapset_print_error("expecting a command; see 'qemu-img snapshot-set --help'");

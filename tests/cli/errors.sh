@@ -407,6 +407,8 @@ test_too_many_files() {
         bash -c 'ulimit -n 16; exec "$0" create two "$@"' "$SNAPSHOT_SET" "${images[@]}"
     expect_rc 0 bash -c 'ulimit -n 16; exec "$0" list "$@"' "$SNAPSHOT_SET" "${images[@]}"
     expect_rc 0 bash -c 'ulimit -n 64; exec "$0" create two "$@"' "$SNAPSHOT_SET" "${images[@]}"
+    # what is usual is less than what is allowed
+    expect_rc 0 bash -c 'ulimit -Sn 16; exec "$0" create three "$@"' "$SNAPSHOT_SET" "${images[@]}"
 }
 
 test_many_images() {
