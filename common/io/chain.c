@@ -190,27 +190,50 @@ read_next(SnapsetImage *image, GHashTable *seen, const SnapsetImage *above, cons
 void
 snapset_chain_read(SnapsetImage *image, const char *path)
 {
-    g_autoptr(GHashTable) seen = NULL;
-    SnapsetImage *above = image;
+    guint links = snapset_image_link_count(image);
+    SnapsetImage *above = links > 1 ? image->backing->pdata[links - 2] : image;
 
-    if (image->backing_filename == NULL)
+    if (above->backing_filename == NULL)
         return;
-    seen = g_hash_table_new(snapset_image_file_hash, snapset_image_file_equal);
-    image->backing = g_ptr_array_new_with_free_func((GDestroyNotify)snapset_image_free);
+    g_autoptr(GHashTable) seen =
+        g_hash_table_new(snapset_image_file_hash, snapset_image_file_equal);
+    for (guint i = 0; i < links; i++)
+        g_hash_table_add(seen, (gpointer)snapset_image_link(image, i));
+    if (image->backing == NULL)
+        image->backing = g_ptr_array_new_with_free_func((GDestroyNotify)snapset_image_free);
     while (above != NULL && above->backing_filename != NULL) {
-        g_hash_table_add(seen, above);
         above = read_next(image, seen, above, above == image ? path : above->filename);
-        if (above != NULL)
-            g_ptr_array_add(image->backing, above);
+        if (above == NULL)
+            return;
+        g_ptr_array_add(image->backing, above);
+        g_hash_table_add(seen, above);
     }
+}
+
+SnapsetImage *
+snapset_chain_unread(const SnapsetImage *image)
+{
+    static const char *const formats[] = {"qed", "vmdk", UNKNOWN_FORMAT, NULL};
+    guint links = snapset_image_link_count(image);
+    SnapsetImage *last = links > 1 ? image->backing->pdata[links - 2] : NULL;
+
+    return last != NULL && last->backing_filename == NULL &&
+                   image->chain_end == SNAPSET_CHAIN_WHOLE && g_strv_contains(formats, last->format)
+               ? last
+               : NULL;
+}
+
+const char *
+snapset_chain_known_format(const SnapsetImage *link)
+{
+    return strcmp(link->format, UNKNOWN_FORMAT) != 0 ? link->format : NULL;
 }
 
 const char *
 snapset_chain_format(const SnapsetImage *overlay, const SnapsetImage *base)
 {
-    if (overlay->backing_format != NULL)
-        return overlay->backing_format;
-    return strcmp(base->format, UNKNOWN_FORMAT) != 0 ? base->format : NULL;
+    return overlay->backing_format != NULL ? overlay->backing_format
+                                           : snapset_chain_known_format(base);
 }
 
 /* ---- which files stand on which ---- */

@@ -11,11 +11,17 @@
 #include "common/io/file.h"
 
 /*
- * Read what is below @image, which was found at @path, into its `backing`; how far that goes and
- * why no further is in `chain_end`. Takes no lock. Does nothing for an image without a backing
- * file.
+ * Read what is below @image, which was found at @path, into its `backing`, from where that ends;
+ * how far that goes and why no further is in `chain_end`. Takes no lock. Does nothing for an image
+ * without a backing file.
  */
 void snapset_chain_read(SnapsetImage *image, const char *path);
+
+/*
+ * The last link that was read, if it is of a format of which only QEMU knows the backing file. Who
+ * has asked says it there (`backing_filename`, `backing_format`), and reads on. NULL: it is not.
+ */
+SnapsetImage *snapset_chain_unread(const SnapsetImage *image);
 
 /*
  * The image at @path alone, of the format that its overlay, or QEMU, calls it (NULL: nobody says).
@@ -28,6 +34,9 @@ SnapsetImage *snapset_chain_read_link(const char *path, const char *format, GErr
  * is no local file. Caller frees.
  */
 char *snapset_chain_file(const char *folder, const char *name);
+
+/* The format of @link, in QEMU's words; NULL: nobody says it, and it is not qcow2. Borrowed. */
+const char *snapset_chain_known_format(const SnapsetImage *link);
 
 /*
  * The format of @base, which @overlay stands on, in QEMU's words; NULL: nobody says it, and QEMU

@@ -36,6 +36,7 @@ snapset_image_from_json(JsonObject *info, const char *filename)
     SnapsetImage *image = snapset_image_new(filename, format != NULL ? format : "unknown");
 
     image->backing_filename = g_strdup(snapset_json_text(info, "backing-filename"));
+    image->backing_format = g_strdup(snapset_json_text(info, "backing-filename-format"));
     image->virtual_size = snapset_json_number(info, "virtual-size");
     for (guint i = 0; i < snapset_json_length(snapshots); i++)
         add_snapshot(image, snapset_json_element(snapshots, i));

@@ -219,8 +219,10 @@ ask_qemu_img(SnapsetSet *set, GError **error)
         SnapsetImage *image = snapset_image_from_info(children->pdata[next++], source->name, error);
         if (image == NULL)
             return snapset_name_error(error, source->name);
-        if (source->path != NULL)
+        if (source->path != NULL) {
             identify(image, source->path);
+            snapset_chain_read(image, source->path);
+        }
         if (source->format != NULL) { /* of a file that is taken as it is QEMU says "file" */
             g_free(image->format);
             image->format = g_strdup(source->format);
@@ -228,6 +230,72 @@ ask_qemu_img(SnapsetSet *set, GError **error)
         set->images->pdata[i] = image;
     }
     return TRUE;
+}
+
+/* Do chains end at files that only QEMU knows the backing files of? */
+static gboolean
+has_unread(const SnapsetSet *set)
+{
+    for (guint i = 0; i < set->images->len; i++) {
+        if (snapset_chain_unread(snapset_set_image(set, i)) != NULL)
+            return TRUE;
+    }
+    return FALSE;
+}
+
+/* Have @link say what @child was told; FALSE: that it has no backing file, or nothing. */
+static gboolean
+learn_backing(SnapsetImage *link, const SnapsetChild *child)
+{
+    g_autoptr(SnapsetImage) told = snapset_image_from_info(child, link->filename, NULL);
+
+    if (told == NULL || told->backing_filename == NULL)
+        return FALSE;
+    link->backing_filename = g_steal_pointer(&told->backing_filename);
+    link->backing_format = g_steal_pointer(&told->backing_format);
+    return TRUE;
+}
+
+/* Ask QEMU about the last links of such chains, and read on; @images: of SnapsetImage *. */
+static GPtrArray *
+read_on(const SnapsetSet *set, GPtrArray *images)
+{
+    GPtrArray *further = g_ptr_array_new();
+    g_autoptr(GPtrArray) children =
+        g_ptr_array_new_with_free_func((GDestroyNotify)snapset_child_free);
+    g_autoptr(GPtrArray) asked = g_ptr_array_new();
+
+    for (guint i = 0; i < images->len; i++) {
+        SnapsetImage *link = snapset_chain_unread(images->pdata[i]);
+        if (link == NULL)
+            continue;
+        g_autoptr(SnapsetSource) source =
+            snapset_source_new_file(link->filename, snapset_chain_known_format(link));
+        g_ptr_array_add(children, snapset_qemu_describe(set->tools, source));
+        g_ptr_array_add(asked, images->pdata[i]);
+    }
+    snapset_children_run(children, -1, NULL, NULL);
+    for (guint i = 0; i < asked->len; i++) {
+        SnapsetImage *image = asked->pdata[i];
+        SnapsetImage *link = snapset_chain_unread(image);
+        if (!learn_backing(link, children->pdata[i]))
+            continue;
+        snapset_chain_read(image, link->filename);
+        g_ptr_array_add(further, image);
+    }
+    return further;
+}
+
+static void
+read_unread(const SnapsetSet *set)
+{
+    g_autoptr(GPtrArray) images = g_ptr_array_ref(set->images);
+
+    while (images->len > 0) { /* one link of each chain a round */
+        GPtrArray *further = read_on(set, images);
+        g_ptr_array_unref(images);
+        images = further;
+    }
 }
 
 /* The same image twice, by two names or by two hard links, is no set. */
@@ -253,6 +321,14 @@ check_distinct(const SnapsetSet *set, GError **error)
     return TRUE;
 }
 
+static gboolean
+find_tools(SnapsetSet *set, GError **error)
+{
+    if (set->tools == NULL)
+        set->tools = snapset_qemu_tools_new(NULL, error);
+    return set->tools != NULL;
+}
+
 gboolean
 snapset_set_reload(SnapsetSet *set, GError **error)
 {
@@ -265,10 +341,13 @@ snapset_set_reload(SnapsetSet *set, GError **error)
         return FALSE;
     for (guint i = 0; i < set->sources->len; i++)
         all_native &= set->images->pdata[i] != NULL;
-    if (!all_native && set->tools == NULL)
-        set->tools = snapset_qemu_tools_new(NULL, error);
-    if (!all_native && (set->tools == NULL || !ask_qemu_img(set, error)))
+    if (!all_native && (!find_tools(set, error) || !ask_qemu_img(set, error)))
         return FALSE;
+    if (has_unread(set)) {
+        if (!find_tools(set, error))
+            return FALSE;
+        read_unread(set);
+    }
     if (!check_distinct(set, error))
         return FALSE;
     set->catalog = snapset_catalog_new(set->images);

@@ -266,6 +266,33 @@ test_bases_of_other_formats() {
     done
 }
 
+# What such a base stands on itself is asked of QEMU.
+test_bases_of_other_formats_with_bases() {
+    local format under
+    mkdir store
+    for format in qed vmdk; do
+        under=$format
+        [ $format = vmdk ] || under=qcow2
+        real create -q -f "$under" store/root 8M
+        real create -q -f "$format" -F "$under" -b root store/low
+        real create -q -f "$format" -F "$format" -b low store/mid
+        real create -q -f qcow2 -F "$format" -b store/mid top.qcow2
+        expect_chain top.qcow2 store/mid store/low store/root
+        expect_rc 0 ss check top.qcow2
+        # and where it is named itself
+        expect_rc 0 ss list -f "$format" --output=json store/mid
+        expect_json 'd["images"][0]["backing-chain"]' '["store/low", "store/root"]'
+        mv store/root store/away
+        broken top.qcow2 'store/root, the backing file of store/low, is missing'
+        rm top.qcow2 store/*
+    done
+    real create -q -f qcow2 store/root 8M
+    real create -q -f qed -F qcow2 -b root store/low
+    real create -q -f qcow2 -F qed -b store/low top.qcow2
+    real rebase -u -q -f qed -F qcow2 -b ../top.qcow2 store/low
+    broken top.qcow2 'top.qcow2, the backing file of store/low, stands in the chain twice'
+}
+
 # A golden image's own snapshots are nobody's business but its own.
 test_snapshots_of_a_golden_image() {
     new_images golden other
