@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Deleting external snapshots: their overlays are merged into the backing files. */
+#include <string.h>
+
 #include "common/core/lineage.h"
 #include "common/core/overlay-name.h"
 #include "common/core/stamp-plan.h"
@@ -92,6 +94,24 @@ plan_base(SnapsetSet *set, SnapsetEngine *engine, const SnapsetStretch *stretch,
     return TRUE;
 }
 
+/*
+ * Clusters that can hold a record have a reserve for names (common/core/stamp-plan.h); of smaller
+ * ones nobody knows before QEMU has tried.
+ */
+static gboolean
+check_room(const SnapsetImage *overlay, const char *backing, GError **error)
+{
+    gsize length = strlen(backing);
+    gboolean is_tight = overlay->header->cluster_size < SNAPSET_STAMP_CLUSTER_MIN &&
+                        length > strlen(overlay->backing_filename);
+
+    if (length <= QCOW2_BACKING_NAME_MAX && !is_tight)
+        return TRUE;
+    snapset_throw(error, SNAPSET_ERROR_FAILED,
+                  "its header may have no room for the name of its new backing file");
+    return snapset_name_error(error, overlay->filename);
+}
+
 /* The overlay that stands on the stretch stands on the file below it afterwards. */
 static gboolean
 plan_overlay(SnapsetSet *set, SnapsetEngine *engine, const SnapsetStretch *stretch,
@@ -108,6 +128,8 @@ plan_overlay(SnapsetSet *set, SnapsetEngine *engine, const SnapsetStretch *stret
     journal_image->backing = backing_name(overlay, snapset_engine_handle(engine, at), base,
                                           snapset_engine_handle(engine, base_at));
     journal_image->backing_format = g_strdup(snapset_chain_format(bottom, base));
+    if (!check_room(overlay, journal_image->backing, error))
+        return FALSE;
     if (overlay->ledger == NULL)
         return TRUE;
     forget_chosen(ledger, chosen, stretch->image);

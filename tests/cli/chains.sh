@@ -272,7 +272,7 @@ test_bases_of_other_formats_with_bases() {
     mkdir store
     for format in qed vmdk; do
         under=$format
-        [ $format = vmdk ] || under=qcow2
+        [ "$format" = vmdk ] || under=qcow2
         real create -q -f "$under" store/root 8M
         real create -q -f "$format" -F "$under" -b root store/low
         real create -q -f "$format" -F "$format" -b low store/mid

@@ -281,6 +281,22 @@ test_delete_begins_nothing_that_cannot_end() {
     expect_data 2 c.qcow2
 }
 
+# A name that QEMU may find no room for, when it is too late.
+test_delete_begins_nothing_with_a_name_too_long() {
+    local folder
+    folder=$(printf 'x%.0s' {1..200})/$(printf 'y%.0s' {1..200})
+    mkdir -p "$folder"
+    new_images "$folder/a.qcow2"
+    expect_rc 0 ss create one --external --overlay-dir . "$folder/a.qcow2"
+    real create -q -f qcow2 -o cluster_size=512 -F qcow2 -b "$PWD/a.one" tiny.qcow2
+    put 2 tiny.qcow2
+    remember a.one tiny.qcow2 "$folder/a.qcow2"
+    expect_rc 1 ss delete tag=one tiny.qcow2
+    expect_err "tiny.qcow2': its header may have no room for the name of its new backing file"
+    expect_unchanged
+    expect_no_leftovers
+}
+
 test_delete_on_devices() {
     mkdir over store
     real create -q -f raw store/file 8M

@@ -15,10 +15,19 @@ requires qemu-img qemu-io strace flock
 
 # ---- the scene: all is in the folder vm ----------------------------------------------------------
 
+# fill BYTE FILE...: the first 64 KiB, and others that no other layer writes to
+fill() {
+    local file
+    put "$@"
+    for file in "${@:2}"; do
+        qio "$file" "write -q -P $1 $(($1 * 64))k 64k"
+    done
+}
+
 # Two images that hold 1, with an internal snapshot.
 images() {
     new_images vm/a.qcow2 vm/b.qcow2
-    put 1 vm/a.qcow2 vm/b.qcow2
+    fill 1 vm/a.qcow2 vm/b.qcow2
     ss create -q --description text inner vm/a.qcow2 vm/b.qcow2
     ACTIVE=(vm/a.qcow2 vm/b.qcow2)
 }
@@ -38,16 +47,18 @@ chains() {
     for tag in one two $1; do
         freeze "$tag"
         byte=$((byte + 1))
-        put "$byte" "${ACTIVE[@]}"
+        fill "$byte" "${ACTIVE[@]}"
     done
 }
 short_chains() { chains ''; }
 long_chains() { chains three; }
 longer_chains() { chains 'three four'; }
 
-# data_of FILE FORMAT: the first byte that its guest sees, which all of them fill 64 KiB with
+# data_of FILE FORMAT: the first byte of each 64 KiB that its guest sees and fill writes
 data_of() {
-    qemu-io -r -f "$2" -c 'read -v 0 1' "$1" | sed -nE 's/^00000000:  ([0-9a-f]{2}) .*/\1/p'
+    qemu-io -r -f "$2" -c 'read -v 0 1' -c 'read -v 64k 1' -c 'read -v 128k 1' -c 'read -v 192k 1' \
+        -c 'read -v 256k 1' -c 'read -v 320k 1' "$1" |
+        sed -nE 's/^[0-9a-f]{8}:  ([0-9a-f]{2}) .*/\1/p' | tr '\n' ' '
 }
 
 # state: every file, what it is, and what it says; identities by their order
