@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <json-glib/json-glib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/core/overlay-name.h"
@@ -111,6 +112,25 @@ resolve(const char *path, const char *backing, char **ret_format)
     return strcmp(folder, ".") == 0 ? g_steal_pointer(&name) : g_build_filename(folder, name, NULL);
 }
 
+/*
+ * Open what an image names. Not everything that has a name wants to be opened: a watchdog, for
+ * instance, restarts the host soon after.
+ */
+static SnapsetFd
+open_named(const char *path, GError **error)
+{
+    struct stat st;
+
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) {
+        snapset_throw(error, SNAPSET_ERROR_FAILED, "it is neither a file nor a block device");
+        return -1;
+    }
+    SnapsetFd fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0)
+        snapset_throw_errno(error, errno, "cannot open");
+    return fd;
+}
+
 /* A link that is not qcow2, or must not be taken for it: only its size is known. */
 static SnapsetImage *
 read_other(int fd, const char *path, const char *format, GError **error)
@@ -119,10 +139,6 @@ read_other(int fd, const char *path, const char *format, GError **error)
 
     if (!snapset_file_status(fd, &status, error))
         return NULL;
-    if (!status.is_regular && !status.is_block) {
-        snapset_throw(error, SNAPSET_ERROR_FAILED, "it is neither a file nor a block device");
-        return NULL;
-    }
     SnapsetImage *image = snapset_image_new(path, format != NULL ? format : UNKNOWN_FORMAT);
     image->is_local = TRUE;
     image->device = status.device;
@@ -134,13 +150,11 @@ read_other(int fd, const char *path, const char *format, GError **error)
 SnapsetImage *
 snapset_chain_read_link(const char *path, const char *format, GError **error)
 {
-    g_auto(SnapsetFd) fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    g_auto(SnapsetFd) fd = open_named(path, error);
     g_autoptr(GError) failure = NULL;
 
-    if (fd < 0) {
-        snapset_throw_errno(error, errno, "cannot open");
+    if (fd < 0)
         return NULL;
-    }
     if (format != NULL && strcmp(format, "qcow2") != 0)
         return read_other(fd, path, format, error);
     SnapsetImage *image = snapset_image_read_fd(fd, path, SNAPSET_READ_NEWEST, NULL, &failure);
@@ -245,8 +259,7 @@ snapset_chain_find(const SnapsetImage *overlay, const char *path, SnapsetFileSta
     g_autofree char *name = overlay->backing_filename != NULL
                                 ? resolve(path, overlay->backing_filename, &format)
                                 : NULL;
-    g_auto(SnapsetFd) fd =
-        name != NULL ? open(name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC) : -1;
+    g_auto(SnapsetFd) fd = name != NULL ? open_named(name, NULL) : -1;
 
     return fd >= 0 && snapset_file_status(fd, ret_status, NULL);
 }
@@ -271,11 +284,12 @@ overlay_free(gpointer data)
 static SnapsetChainOverlay *
 read_overlay(const char *path)
 {
-    g_auto(SnapsetFd) fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    gboolean is_file = g_file_test(path, G_FILE_TEST_IS_REGULAR);
+    g_auto(SnapsetFd) fd = is_file ? open_named(path, NULL) : -1;
     SnapsetFileStatus file;
     SnapsetFileStatus base;
 
-    if (fd < 0 || !snapset_file_status(fd, &file, NULL) || !file.is_regular)
+    if (fd < 0 || !snapset_file_status(fd, &file, NULL))
         return NULL;
     g_autoptr(SnapsetImage) image =
         snapset_image_read_fd(fd, path, SNAPSET_READ_NEWEST, NULL, NULL);

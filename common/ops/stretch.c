@@ -243,6 +243,23 @@ show_names(GPtrArray *paths, const char *named)
     return snapset_format_names(shown);
 }
 
+/* In no folder that is looked through are the devices that images of the set are on. */
+static void
+add_devices(const SnapsetSet *set, const SnapsetStretch *stretch, GPtrArray *others)
+{
+    const SnapsetImage *image = snapset_set_image(set, stretch->image);
+
+    for (guint i = 0; i < set->images->len; i++) {
+        const SnapsetImage *other = snapset_set_image(set, i);
+        const SnapsetImage *base =
+            snapset_image_link(other, MIN(1, snapset_image_link_count(other) - 1));
+        SnapsetFileStatus status = {.device = base->device, .inode = base->inode};
+        if (other != image && other->inode == 0 &&
+            holds_file(image, stretch->top, snapset_stretch_base(stretch), &status))
+            g_ptr_array_add(others, other->filename);
+    }
+}
+
 /* Nothing else may stand on what is changed or goes, be it another image of the set. */
 static void
 judge_siblings(SnapsetSet *set, const SnapsetStretch *stretch, GPtrArray *overlays)
@@ -257,6 +274,7 @@ judge_siblings(SnapsetSet *set, const SnapsetStretch *stretch, GPtrArray *overla
             !holds_file(image, 0, last, &overlay->file))
             g_ptr_array_add(others, overlay->path);
     }
+    add_devices(set, stretch, others);
     if (others->len == 0)
         return;
     g_autofree char *names = show_names(others, image->filename);

@@ -9,6 +9,12 @@
 . "$(dirname "$0")/../lib/external.sh"
 requires qemu-img qemu-io
 
+# loop_device FILE: make it a block device, DEVICE
+loop_device() {
+    DEVICE=$(losetup -f --show "$1" 2>/dev/null) || skip 'cannot make a block device'
+    cleanup_fn losetup -d "$DEVICE"
+}
+
 # ---- delete -------------------------------------------------------------------------------------
 
 # A snapshot is deleted; all that is left, and the active state, is what it was.
@@ -170,6 +176,36 @@ test_delete_spares_branches_of_the_set() {
     expect_no_leftovers
 }
 
+# An image of the set that is on a device is in none of these folders.
+test_delete_spares_branches_on_devices() {
+    mkdir store
+    new_images a.qcow2
+    ACTIVE=(a.qcow2)
+    frozen one 2
+    truncate -s 16M store/file
+    loop_device store/file
+    dd if=a.one of="$DEVICE" conv=notrunc status=none
+    remember a.qcow2 a.one store/file
+    expect_refused chain-broken ss delete tag=one a.one "$DEVICE"
+    expect_err "merging the chain of a.one would change .*: $DEVICE$"
+}
+
+# Only files are looked into: what else is there may do things when it is opened.
+test_delete_opens_no_strangers() {
+    local writer
+    pair
+    freeze one
+    mkfifo fifo
+    bash -c 'exec 3>fifo; touch opened' & # waits until somebody opens it
+    writer=$!
+    cleanup_fn kill "$writer"
+    expect_rc 0 ss delete tag=one "${ACTIVE[@]}"
+    real create -q -f qcow2 -u -b fifo -F raw on-fifo 8M
+    expect_rc 2 ss check on-fifo
+    expect_out 'fifo, the backing file of on-fifo, cannot be read$'
+    [ ! -e opened ] || fail 'it was opened'
+}
+
 # What stands on no file that is here is not left out in silence.
 test_delete_of_what_stands_on_no_file() {
     pair
@@ -250,12 +286,6 @@ test_delete_of_resized_overlays() {
     real resize -q -f qcow2 c.one 16M
     expect_rc 2 ss delete tag=one c.one
     expect_err 'larger than .*c.vmdk, whose format cannot grow'
-}
-
-# loop_device FILE: make it a block device, DEVICE
-loop_device() {
-    DEVICE=$(losetup -f --show "$1" 2>/dev/null) || skip 'cannot make a block device'
-    cleanup_fn losetup -d "$DEVICE"
 }
 
 # What QEMU would fail at half-way, every time, is not begun.
