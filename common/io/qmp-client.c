@@ -18,6 +18,8 @@
 /* As much as one answer may be: thousands of disks, or of snapshots. */
 #define MESSAGE_MAX (64 * 1024 * 1024)
 
+#define JOB_PREFIX "snapshot-set-"
+
 /* How often a job is asked how far it is. */
 #define PROGRESS_USEC (200 * 1000)
 
@@ -261,28 +263,50 @@ wait_for_job(SnapsetQmp *qmp, const char *id, SnapsetProgress progress, gpointer
     }
 }
 
+static gboolean
+finish_job(SnapsetQmp *qmp, const char *id, SnapsetProgress progress, gpointer data, GError **error)
+{
+    gboolean done = wait_for_job(qmp, id, progress, data, error);
+    g_autoptr(JsonNode) dismissed =
+        snapset_qmp_execute(qmp, "job-dismiss", g_variant_new_parsed("{'id': <%s>}", id), NULL);
+    return done;
+}
+
 gboolean
 snapset_qmp_run_job(SnapsetQmp *qmp, const char *command, GVariantDict *arguments,
                     SnapsetProgress progress, gpointer data, GError **error)
 {
     g_autofree char *random = g_uuid_string_random();
-    g_autofree char *id = g_strdup_printf("snapshot-set-%.8s", random);
+    g_autofree char *id = g_strdup_printf(JOB_PREFIX "%.8s", random);
 
     g_variant_dict_insert(arguments, "job-id", "s", id);
     g_autoptr(JsonNode) begun =
         snapset_qmp_execute(qmp, command, g_variant_dict_end(arguments), error);
     if (begun == NULL)
         return FALSE;
-    gboolean done = wait_for_job(qmp, id, progress, data, error);
-    g_autoptr(JsonNode) dismissed =
-        snapset_qmp_execute(qmp, "job-dismiss", g_variant_new_parsed("{'id': <%s>}", id), NULL);
-    if (!done) {
+    if (!finish_job(qmp, id, progress, data, error)) {
         g_prefix_error(error, "%s: ", command);
         return FALSE;
     }
     if (progress != NULL)
         progress(1, data);
     return TRUE;
+}
+
+void
+snapset_qmp_finish_jobs(SnapsetQmp *qmp, const char *type, SnapsetProgress progress, gpointer data)
+{
+    g_autoptr(JsonNode) answer = snapset_qmp_execute(qmp, "query-jobs", NULL, NULL);
+    JsonArray *jobs =
+        answer != NULL && JSON_NODE_HOLDS_ARRAY(answer) ? json_node_get_array(answer) : NULL;
+
+    for (guint i = 0; i < snapset_json_length(jobs); i++) {
+        JsonObject *job = snapset_json_element(jobs, i);
+        const char *id = snapset_json_text(job, "id");
+        if (id != NULL && g_str_has_prefix(id, JOB_PREFIX) &&
+            g_strcmp0(snapset_json_text(job, "type"), type) == 0)
+            finish_job(qmp, id, progress, data, NULL);
+    }
 }
 
 /* ---- connecting ---- */

@@ -49,3 +49,10 @@ gboolean snapset_qmp_has_command(SnapsetQmp *qmp, const char *command);
  */
 gboolean snapset_qmp_run_job(SnapsetQmp *qmp, const char *command, GVariantDict *arguments,
                              SnapsetProgress progress, gpointer data, GError **error);
+
+/*
+ * Wait for the jobs of QEMU's type @type that snapset_qmp_run_job() has started in programs that
+ * were killed since; they are gone afterwards, whatever became of them.
+ */
+void snapset_qmp_finish_jobs(SnapsetQmp *qmp, const char *type, SnapsetProgress progress,
+                             gpointer data);

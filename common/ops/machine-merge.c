@@ -99,21 +99,30 @@ merge_new(const SnapsetSet *set, const SnapsetStretch *stretch)
     return merge;
 }
 
-/* QEMU's node of the file @path in the chain of a disk. Caller frees; NULL with an error. */
-static char *
-find_node(SnapsetMachine *machine, guint disk, const char *path, GError **error)
+/* What QEMU says of the file @path in the chain of a disk; NULL: it is not there any more. */
+static JsonObject *
+find_link(const SnapsetMachine *machine, guint disk, const char *path)
 {
     const SnapsetImage *image = snapset_set_image(machine->set, disk);
     JsonObject *info = snapset_machine_disk(machine, disk)->info;
 
     for (guint link = 0; info != NULL && link < snapset_image_link_count(image); link++) {
         if (strcmp(snapset_image_link(image, link)->filename, path) == 0)
-            return snapset_qmp_find_node(machine->qmp, info, error);
+            return info;
         info = snapset_qmp_backing(info);
     }
-    g_autofree char *name = snapset_format_quoted(path);
-    snapset_throw(error, SNAPSET_ERROR_FAILED, "%s is in no chain of QEMU's any more", name);
     return NULL;
+}
+
+/* The uppermost of the files that still have to go; NULL: none has. */
+static JsonObject *
+find_top(const SnapsetMachine *machine, const Merge *merge)
+{
+    JsonObject *top = NULL;
+
+    for (guint i = 0; top == NULL && i < merge->files->len; i++)
+        top = find_link(machine, merge->disk, merge->files->pdata[i]);
+    return top;
 }
 
 static SnapsetLiveEvent *
@@ -131,11 +140,14 @@ commit(SnapsetMachine *machine, const Merge *merge, GError **error)
 {
     SnapsetSet *set = machine->set;
     const char *device = snapset_machine_disk(machine, merge->disk)->root;
-    g_autofree char *top = find_node(machine, merge->disk, merge->files->pdata[0], error);
-    g_autofree char *base =
-        top != NULL ? find_node(machine, merge->disk, merge->base, error) : NULL;
+    JsonObject *from = find_top(machine, merge);
+    JsonObject *into = find_link(machine, merge->disk, merge->base);
     GVariantDict arguments;
 
+    if (from == NULL || into == NULL)
+        return snapset_throw(error, SNAPSET_ERROR_FAILED, "QEMU has another chain there by now");
+    g_autofree char *top = snapset_qmp_find_node(machine->qmp, from, error);
+    g_autofree char *base = top != NULL ? snapset_qmp_find_node(machine->qmp, into, error) : NULL;
     if (base == NULL)
         return FALSE;
     g_variant_dict_init(&arguments, NULL);
@@ -195,18 +207,32 @@ remove_files(SnapsetMachine *machine, const Merge *merge)
 /* ---- together ---- */
 
 static gboolean
+merge_one(SnapsetMachine *machine, const Merge *merge, GError **error)
+{
+    gboolean is_done =
+        find_top(machine, merge) == NULL && find_link(machine, merge->disk, merge->base) != NULL;
+
+    /* The base is no snapshot any more from the first byte on. */
+    if (!is_done && !(snapset_machine_note(machine, event_of, merge, error) &&
+                      commit(machine, merge, error) && snapset_machine_load(machine, error)))
+        return FALSE;
+    close_nodes(machine);
+    remove_files(machine, merge);
+    return TRUE;
+}
+
+static gboolean
 carry_out(SnapsetMachine *machine, GPtrArray *merges, GError **error)
 {
     guint done = 0;
 
-    /* The base is no snapshot any more from the first byte on. */
-    while (done < merges->len &&
-           snapset_machine_note(machine, event_of, merges->pdata[done], error) &&
-           commit(machine, merges->pdata[done], error) && snapset_machine_load(machine, error))
+    /* What a command that was killed has begun QEMU is still at. */
+    snapset_qmp_finish_jobs(machine->qmp, "commit", machine->set->progress,
+                            machine->set->progress_data);
+    if (!snapset_machine_load(machine, error))
+        return FALSE;
+    while (done < merges->len && merge_one(machine, merges->pdata[done], error))
         done++;
-    close_nodes(machine);
-    for (guint i = 0; i < done; i++)
-        remove_files(machine, merges->pdata[i]);
     if (done == merges->len)
         return TRUE;
     g_autofree char *name = snapset_format_quoted(((const Merge *)merges->pdata[done])->base);

@@ -325,8 +325,6 @@ snapset_machine_hold(SnapsetMachine *machine)
 {
     g_autoptr(GStrvBuilder) names = g_strv_builder_new();
 
-    if (machine->wanted == NULL)
-        return;
     for (guint i = 0; i < machine->chosen->len; i++)
         g_strv_builder_add(names, snapset_machine_disk(machine, i)->qdev);
     g_strfreev(machine->wanted);

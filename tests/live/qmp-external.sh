@@ -334,6 +334,26 @@ test_delete_of_a_busy_disk() {
     expect_rc 0 ss create one a.qcow2 b.qcow2
 }
 
+# A command that was killed has left its job in QEMU: the next one ends it, and does the rest.
+test_delete_goes_on() {
+    local root
+    pair
+    expect_rc 0 live m create one --external
+    guest_disk_write 6
+    root=$(qmp m '{"execute": "query-block"}' | grep -o 'snapshot-set-[0-9a-f]*-1' | head -n 1)
+    qmp m "{\"execute\": \"block-commit\", \"arguments\": {\"device\": \"$root\",
+            \"job-id\": \"snapshot-set-12345678\", \"auto-dismiss\": false}}" >/dev/null
+    until qmp m '{"execute": "query-jobs"}' | grep -q '"ready"'; do sleep 0.01; done
+    expect_rc 0 live m delete tag=one
+    expect_out '/b\.one -> .*/b\.qcow2$'
+    expect_equal "$(qmp m '{"execute": "query-jobs"}')" '[]'
+    stop_qemu m
+    expect_equal "$(find . -name '*.one')" ''
+    expect_data 6 b.qcow2
+    expect_rc 0 ss recover
+    expect_rc 0 ss check a.qcow2 b.qcow2
+}
+
 # write_all BYTE, guest_has_all BYTE: the guest's three disks
 write_all() { all_disks "write -q -P $1 0 64k"; }
 guest_has_all() { all_disks "read -q -P $1 0 64k"; }
