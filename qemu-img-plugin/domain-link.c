@@ -88,7 +88,8 @@ snapset_domain_link_sources(SnapsetDomainLink *link, GError **error)
         const SnapsetDisk *disk = link->disks->disks->pdata[i];
         if (disk->path == NULL) {
             snapset_throw(error, SNAPSET_ERROR_FAILED,
-                          "disk %s of the domain is no local file or block device", disk->target);
+                          "disk %s of the domain is no local file or block device as a whole",
+                          disk->target);
             return NULL;
         }
         g_ptr_array_add(sources, snapset_source_new_file(disk->path, disk->format));

@@ -75,6 +75,10 @@ snapset_domain_apply(SnapsetOptions *options, GError **error)
     if (options->save_current != NULL)
         return snapset_throw(error, SNAPSET_ERROR_USAGE,
                              "--save-current is not for --domain: create a snapshot first");
+    if (options->overlay_dir != NULL || options->relative_backing)
+        return snapset_throw(error, SNAPSET_ERROR_USAGE,
+                             "--overlay-dir and --relative-backing are not for --domain: libvirt "
+                             "makes the overlays of what is applied");
     if (!snapset_options_open(options, SNAPSET_FOR_READING, error))
         return FALSE;
     SnapsetSnapshot *snapshot =

@@ -361,13 +361,15 @@ gboolean
 snapset_options_open(SnapsetOptions *options, SnapsetAccess access, GError **error)
 {
     static const int postponed[] = {SIGINT, SIGTERM, SIGHUP};
-    gboolean writing = access != SNAPSET_FOR_READING && access != SNAPSET_FOR_CHECKING;
+    gboolean reading = access == SNAPSET_FOR_READING || access == SNAPSET_FOR_CHECKING;
+    gboolean changes = !reading || (options->command->takes & SNAPSET_WRITES && !options->dry_run);
 
     /* Connecting may be waited for in vain. */
     if (options->qmp != NULL && !open_machine(options, error))
         return FALSE;
-    /* All or none: what has begun is not to be cut short by a key or a closing terminal. */
-    for (gsize i = 0; writing && i < G_N_ELEMENTS(postponed); i++)
+    /* All or none: what has begun is not to be cut short by a key or a closing terminal. Others do
+       the work where a machine runs; but what they did has to be recorded. */
+    for (gsize i = 0; changes && i < G_N_ELEMENTS(postponed); i++)
         signal(postponed[i], SIG_IGN);
     if (options->qmp == NULL && !open_images(options, access, error))
         return FALSE;

@@ -47,13 +47,18 @@ top_node(xmlNode *source)
     return name;
 }
 
-/* The file or block device that a disk, or the variables, live in; NULL: neither. */
+/*
+ * The file or block device that a disk, or the variables, live in; NULL: neither, or a part of it
+ * (<slices>), which no overlay could name.
+ */
 static char *
 source_path(xmlNode *disk)
 {
     xmlNode *source = snapset_xml_child(disk, "source");
     g_autofree char *type = snapset_xml_attribute(disk, "type");
 
+    if (snapset_xml_child(source, "slices") != NULL)
+        return NULL;
     if (type == NULL || strcmp(type, "file") == 0)
         return snapset_xml_attribute(source, "file");
     return strcmp(type, "block") == 0 ? snapset_xml_attribute(source, "dev") : NULL;

@@ -123,8 +123,13 @@ test_all_or_none() {
     expect_rc 1 dss create two --external
     expect_equal "$(find . -name '*.two' -o -name '*.three' -o -name '.snapshot-set*')" ''
     expect_equal "$(disks_of)" 'a.qcow2 b.raw seed.qcow2'
-    expect_rc 0 dss create three --external
+    # a key that is pressed meanwhile does not cut it short
+    printf '#!/bin/bash\nkill -TERM $PPID\nexec -a qemu-img %q "$@"\n' "$REAL_QEMU_IMG" >"$TEST_DIR/qemu-img"
+    chmod +x "$TEST_DIR/qemu-img"
+    SNAPSHOT_SET_QEMU_IMG=$TEST_DIR/qemu-img expect_rc 0 dss create three --external
     expect_equal "$(disks_of)" 'a.three b.three seed.qcow2'
+    expect_rc 1 dss apply tag=three --overlay-dir .
+    expect_err 'not for --domain: libvirt makes the overlays'
 }
 
 # A running one: what libvirt has QEMU do is one transaction, which the guard lets pass and notes.

@@ -107,6 +107,10 @@ static const struct {
                               "<mirror type='file' job='copy'><format type='qcow2'/>"
                               "<source file='/copy'>" NODES("s1", "f1") "</source></mirror>" VDA),
      "vda qcow2 /a f0"},
+    {"slice", /* no overlay could name it */
+     DISK("type='file'", "<source file='/a'><slices><slice type='storage' offset='512' "
+                         "size='1024'/></slices></source>" VDA),
+     "vda raw -"},
     {"nodes-of-network",
      DISK("type='network'", "<source protocol='nbd' name='x'>" NODES("s0", "f0") "</source>" VDA),
      "vda raw - f0"},
