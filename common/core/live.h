@@ -39,7 +39,8 @@ typedef struct {
     gboolean is_malformed; /* QEMU cannot read it; what was meant cannot be told */
     GPtrArray *nodes;      /* of char *: the node-names it is about, unless it covers all */
     GPtrArray *overlays;   /* of char *: of each of nodes the overlay's node-name or, with a slash,
-                              its file; of a copy, where it goes */
+                              its file; of a copy, where it goes;
+                              of a move down, the uppermost that is moved */
     GPtrArray *files;      /* of SnapsetLiveFile *: those of the overlays that are named by file */
     /* of a node that is added, whose name is the only one of nodes */
     char *below;        /* the node that it stands on; NULL: none, or it is inside this command */

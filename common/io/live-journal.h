@@ -23,7 +23,8 @@ typedef enum {
     SNAPSET_LIVE_EVENT_FORMAT_NODE,  /* a note: the file as a qcow2 image that can be written to */
     SNAPSET_LIVE_EVENT_EXTERNAL,     /* overlays: images in pairs, backing file and overlay */
     SNAPSET_LIVE_EVENT_COPY,         /* a pair: the disk will go on in the second */
-    SNAPSET_LIVE_EVENT_MOVE,         /* data is moved into the image, from above or below */
+    SNAPSET_LIVE_EVENT_MOVE,         /* data is moved into the first image, from above or below; the
+                                        others are the overlays that are being committed */
 } SnapsetLiveEventKind;
 
 /* One image in an event. */
@@ -33,7 +34,7 @@ typedef struct {
     SnapsetUuid entry; /* derived identity of the entry made or loaded; nil: it has none. At the
                           start, and of a node: the current that the image's record named before
                           QEMU opened it. In a pair, of the first: where it stands; of an overlay:
-                          the identity of the external snapshot */
+                          the identity of the external snapshot that it was made for */
     gboolean certain;  /* likewise: the image was known to stand there */
 } SnapsetLiveImage;
 

@@ -199,6 +199,7 @@ static SnapsetLiveRequest *
 parse_disk_command(const char *name, JsonObject *arguments)
 {
     SnapsetLiveRequest *request = NULL;
+    const char *top = text_of(arguments, "top-node");
 
     if (strcmp(name, "blockdev-add") == 0)
         request = parse_node(arguments);
@@ -214,6 +215,8 @@ parse_disk_command(const char *name, JsonObject *arguments)
         request = parse_node_name(SNAPSET_LIVE_COPY, arguments, "device");
     if (request != NULL && request->kind == SNAPSET_LIVE_COPY)
         add_overlay(request, text_of(arguments, "target"));
+    if (strcmp(name, "block-commit") == 0 && request->nodes->len > 0)
+        add_overlay(request, top != NULL ? top : text_of(arguments, "device"));
     if (request != NULL && request->nodes->len == 0)
         request->kind = SNAPSET_LIVE_NONE; /* QEMU asks for the missing name */
     return request;

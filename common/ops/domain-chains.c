@@ -135,14 +135,78 @@ pair_event(SnapsetLiveEventKind kind, const SnapsetDomain *domain, GPtrArray *ev
     return event;
 }
 
+/* The record of @overlay that says what its backing file is; NULL: none. */
+static const SnapsetRecord *
+overlay_record(const SnapsetImage *overlay)
+{
+    const GArray *externals = overlay->externals;
+
+    return externals != NULL && externals->len > 0
+               ? g_array_index(externals, SnapsetEntry, externals->len - 1).record
+               : NULL;
+}
+
+void
+snapset_domain_add_source(SnapsetLiveEvent *event, const SnapsetImage *overlay)
+{
+    const SnapsetRecord *record = overlay_record(overlay);
+
+    if (record != NULL)
+        snapset_live_event_add_image(event, overlay->filename, overlay->inode, &record->identity,
+                                     TRUE);
+}
+
+/* The same of the overlay at @path, which may be recorded in the journal only. */
+static void
+add_source(SnapsetLiveEvent *event, GPtrArray *events, const char *path)
+{
+    g_autoptr(SnapsetImage) image =
+        path != NULL ? snapset_image_read(path, path, SNAPSET_READ_NEWEST, NULL) : NULL;
+
+    if (image == NULL)
+        return;
+    SnapsetLedger *ledger =
+        image->ledger != NULL ? snapset_ledger_copy(image->ledger) : snapset_ledger_new();
+    snapset_replay(image, events, ledger);
+    snapset_image_set_ledger(image, ledger);
+    snapset_domain_add_source(event, image);
+}
+
+/* The files of the disk's chain from the node @top to above the node @base. */
+static void
+add_sources(SnapsetLiveEvent *event, GPtrArray *events, const SnapsetDisk *disk, const char *top,
+            const char *base)
+{
+    gboolean within = g_strcmp0(disk->node, top) == 0;
+    g_autoptr(GPtrArray) paths = g_ptr_array_new();
+
+    if (within)
+        g_ptr_array_add(paths, disk->path);
+    for (guint i = 0; i < disk->backing->len; i++) {
+        const SnapsetDisk *link = disk->backing->pdata[i];
+        if (g_strcmp0(link->node, base) == 0) {
+            for (guint j = 0; j < paths->len; j++)
+                add_source(event, events, paths->pdata[j]);
+            return;
+        }
+        within |= g_strcmp0(link->node, top) == 0;
+        if (within)
+            g_ptr_array_add(paths, link->path);
+    }
+}
+
 static SnapsetLiveEvent *
 move_event(const SnapsetDomain *domain, GPtrArray *events, const SnapsetLiveRequest *request)
 {
     SnapsetLiveEvent *event = snapset_live_event_new(SNAPSET_LIVE_EVENT_MOVE, "");
-    const char *path = path_of_node(domain, events, request->nodes->pdata[0]);
+    const char *node = request->nodes->pdata[0];
+    const char *path = path_of_node(domain, events, node);
 
-    if (path != NULL)
-        add_second(event, path, &snapset_uuid_nil);
+    if (path == NULL)
+        return event;
+    add_second(event, path, &snapset_uuid_nil);
+    for (guint i = 0; request->overlays->len > 0 && i < domain->disks->len; i++)
+        add_sources(event, events, domain->disks->pdata[i], request->overlays->pdata[0], node);
     return event;
 }
 
@@ -203,7 +267,7 @@ snapset_domain_name_externals(const SnapsetDomain *domain, GPtrArray *events)
 
 /* Write @ledger into the image at @path, if it can be; FALSE: it cannot. */
 static gboolean
-stamp_file(const char *path, const SnapsetImage *image, SnapsetLedger *ledger, gboolean seal)
+stamp_file(const char *path, const SnapsetImage *image, SnapsetLedger *ledger, SnapsetSeal seal)
 {
     g_autoptr(SnapsetSource) source = snapset_source_new_file(path, "qcow2");
     g_autoptr(SnapsetHandle) handle = NULL;
@@ -212,17 +276,6 @@ stamp_file(const char *path, const SnapsetImage *image, SnapsetLedger *ledger, g
         return FALSE;
     handle = snapset_handle_open(source, NULL);
     return handle != NULL && snapset_stamp(handle->fd, ledger, seal, NULL);
-}
-
-/* The record of @overlay that says what its backing file is; NULL: none. */
-static const SnapsetRecord *
-overlay_record(const SnapsetImage *overlay)
-{
-    const GArray *externals = overlay->externals;
-
-    return externals != NULL && externals->len > 0
-               ? g_array_index(externals, SnapsetEntry, externals->len - 1).record
-               : NULL;
 }
 
 /* Data was committed into @base, which now is what the base of @overlay was. */
@@ -242,7 +295,7 @@ freeze_again(const SnapsetImage *overlay, const SnapsetImage *base)
     snapset_lineage_thaw(ledger);
     snapset_lineage_freeze(ledger, &external, &record->parent,
                            (record->flags & SNAPSET_RECORD_PARENT_INFERRED) != 0);
-    stamp_file(base->filename, base, ledger, TRUE);
+    stamp_file(base->filename, base, ledger, SNAPSET_SEAL_SET);
 }
 
 /* Was data committed into @base, by a job that is done: so that it now is what another file was? */
@@ -292,7 +345,7 @@ settle_link(const SnapsetImage *overlay, const SnapsetImage *base, gboolean move
     if (moved && (!base->sealed || committed))
         freeze_again(overlay, base);
     else if ((moved || is_open(overlay)) && snapset_lineage_stand_on(ledger, base, moved))
-        stamp_file(overlay->filename, overlay, ledger, overlay->sealed);
+        stamp_file(overlay->filename, overlay, ledger, SNAPSET_SEAL_KEEP);
 }
 
 /* Have every record of the chain name only snapshots that were not merged away. */
@@ -302,8 +355,60 @@ forget_merged(SnapsetImage *image, GPtrArray *events)
     for (guint i = 0; i < snapset_image_link_count(image); i++) {
         SnapsetImage *link = (SnapsetImage *)snapset_image_link(image, i);
         g_autoptr(SnapsetLedger) ledger = snapset_replay_forget(image, i, events);
-        if (ledger != NULL && stamp_file(link->filename, link, ledger, link->sealed))
+        if (ledger != NULL && stamp_file(link->filename, link, ledger, SNAPSET_SEAL_KEEP))
             snapset_image_set_ledger(link, g_steal_pointer(&ledger));
+    }
+}
+
+/*
+ * Was a job begun that moves the data of @overlay to below it, and not finished? Then it shows
+ * through in what is between, and the snapshot that @overlay was made for is none any more.
+ */
+static gboolean
+is_half_merged(const SnapsetImage *overlay, GPtrArray *events)
+{
+    const SnapsetRecord *record = overlay_record(overlay);
+
+    for (guint i = 0; record != NULL && i < events->len; i++) {
+        const SnapsetLiveEvent *event = events->pdata[i];
+        for (guint j = 1; event->kind == SNAPSET_LIVE_EVENT_MOVE && j < event->images->len; j++) {
+            const SnapsetLiveImage *from = event->images->pdata[j];
+            if (from->inode == overlay->inode &&
+                snapset_uuid_equal(&from->entry, &record->identity))
+                return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+static void
+forget(SnapsetImage *link, const SnapsetRecord *gone)
+{
+    gboolean was_frozen = snapset_image_is_frozen_as(link, &gone->identity);
+
+    if (link->ledger == NULL)
+        return;
+    g_autoptr(SnapsetLedger) ledger = snapset_ledger_copy(link->ledger);
+    snapset_lineage_forget(ledger, gone);
+    if (!stamp_file(link->filename, link, ledger,
+                    was_frozen ? SNAPSET_SEAL_BREAK : SNAPSET_SEAL_KEEP))
+        return;
+    link->sealed &= !was_frozen;
+    snapset_image_set_ledger(link, g_steal_pointer(&ledger));
+}
+
+static void
+forget_half_merged(SnapsetImage *image, GPtrArray *events)
+{
+    guint count = snapset_image_link_count(image);
+
+    for (guint i = 0; i < count; i++) {
+        const SnapsetImage *overlay = snapset_image_link(image, i);
+        if (!is_half_merged(overlay, events))
+            continue;
+        g_autoptr(SnapsetRecord) gone = snapset_record_copy(overlay_record(overlay));
+        for (guint j = 0; j < count; j++)
+            forget((SnapsetImage *)snapset_image_link(image, j), gone);
     }
 }
 
@@ -320,6 +425,7 @@ snapset_domain_settle_chains(const SnapsetDomain *domain, GPtrArray *events)
             continue;
         snapset_chain_read(image, disk->path);
         forget_merged(image, events);
+        forget_half_merged(image, events);
         gboolean moved = is_moved(image, events);
         for (guint j = snapset_image_link_count(image) - 1; j > 0; j--) {
             const SnapsetImage *overlay = snapset_image_link(image, j - 1);

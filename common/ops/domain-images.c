@@ -289,7 +289,8 @@ touched_paths(const SnapsetDomain *domain, GPtrArray *events)
             const SnapsetLiveImage *image = event->images->pdata[j];
             gboolean had_part =
                 event->kind == SNAPSET_LIVE_EVENT_EXTERNAL ||
-                (event->kind != SNAPSET_LIVE_EVENT_START && !snapset_live_event_is_node(event) &&
+                (event->kind != SNAPSET_LIVE_EVENT_START &&
+                 event->kind != SNAPSET_LIVE_EVENT_MOVE && !snapset_live_event_is_node(event) &&
                  !snapset_uuid_is_nil(&image->entry));
             if (*image->path != '\0' && !is_known(paths, image->path) &&
                 (had_part || is_disk_of(domain, image->path)))

@@ -70,7 +70,9 @@ domain_of(const char *uuid, GPtrArray *events)
     for (guint i = 0; i < events->len; i++) {
         const SnapsetLiveEvent *event = events->pdata[i];
         gboolean pairs = event->kind == SNAPSET_LIVE_EVENT_EXTERNAL;
-        for (guint j = 0; j < event->images->len; j++) {
+        guint count = event->kind == SNAPSET_LIVE_EVENT_MOVE ? MIN(event->images->len, 1)
+                                                             : event->images->len;
+        for (guint j = 0; j < count; j++) {
             const SnapsetLiveImage *image = event->images->pdata[j];
             if (pairs && j % 2 == 0)
                 g_hash_table_remove(disks, image->path);

@@ -13,6 +13,7 @@
 #include "common/core/overlay-name.h"
 #include "common/core/rules.h"
 #include "common/io/lock.h"
+#include "common/ops/domain-chains.h"
 #include "common/ops/machine.h"
 #include "common/ops/stretch.h"
 
@@ -130,8 +131,14 @@ event_of(const SnapsetMachine *machine, gconstpointer data)
 {
     const Merge *merge = data;
     SnapsetLiveEvent *event = snapset_live_event_new(SNAPSET_LIVE_EVENT_MOVE, "");
+    const SnapsetImage *image = snapset_set_image(machine->set, merge->disk);
 
     snapset_live_event_add_image(event, merge->base, merge->inode, &snapset_uuid_nil, TRUE);
+    for (guint link = 0; link < snapset_image_link_count(image); link++) {
+        const SnapsetImage *overlay = snapset_image_link(image, link);
+        if (g_ptr_array_find_with_equal_func(merge->files, overlay->filename, g_str_equal, NULL))
+            snapset_domain_add_source(event, overlay);
+    }
     return event;
 }
 

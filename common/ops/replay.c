@@ -248,7 +248,8 @@ replay_event(Replay *replay, const SnapsetLiveEvent *event, const SnapsetLiveIma
         return;
     }
     if (event->kind == SNAPSET_LIVE_EVENT_MOVE) {
-        replay->frozen_by = NULL; /* it is something else now */
+        if (image == event->images->pdata[0])
+            replay->frozen_by = NULL; /* it is something else now */
         return;
     }
     if (event->kind == SNAPSET_LIVE_EVENT_EXTERNAL || event->kind == SNAPSET_LIVE_EVENT_COPY) {

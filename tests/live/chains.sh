@@ -100,6 +100,35 @@ test_commit_into_the_base() {
 test_commit_into_a_sealed_base() { test_commit_into_the_base sealed; }
 test_active_commit_into_a_sealed_base() { test_active_commit sealed; }
 
+# From its first byte on the base is none of the snapshots any more that were above it; and what is
+# above the commit is as it was.
+test_aborted_commit() {
+    guarded a.qcow2 b.qcow2
+    expect_rc 0 libvirt snapshot-create-as d one --disk-only --atomic
+    expect_rc 0 libvirt snapshot-create-as d two --disk-only --atomic
+    libvirt destroy d >/dev/null
+    libvirt start d >/dev/null
+    guest_writes 5 0 1
+    expect_rc 0 libvirt blockcommit d vda --active --wait --verbose
+    expect_rc 0 libvirt blockjob d vda --abort
+    expect_equal "$(disks | xargs -n 1 basename | xargs)" 'a.two b.two'
+    expect_rc 0 libvirt destroy d
+    expect_data 5 a.qcow2
+    expect_rc 2 ss check a.two b.two
+    expect_out '\[set-partial\].*one.* is missing on a.two'
+    expect_out '\[set-partial\].*two.* is missing on a.two'
+    expect_equal "$(lineage a.two)" ''
+    expect_equal "$(lineage b.two)" 'one< two<one'
+    expect_rc 0 libvirt start d
+    expect_rc 0 libvirt snapshot-create-as d three --disk-only --atomic
+    guest_writes 6 0 1
+    expect_rc 0 libvirt blockcommit d vda --top "$PWD/a.two" --base "$PWD/a.qcow2" --wait
+    expect_rc 0 libvirt destroy d
+    expect_equal "$(lineage a.three)" 'three<'
+    expect_data 5 a.qcow2
+    expect_data 6 a.three
+}
+
 test_pull() {
     guarded a.qcow2 b.qcow2
     expect_rc 0 libvirt snapshot-create-as d one --disk-only --atomic

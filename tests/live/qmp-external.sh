@@ -227,12 +227,12 @@ with open(sys.argv[1], "rb") as file:
 print(bool(struct.unpack_from(">Q", head, 88)[0] >> 63))' "$1"
 }
 
-# proxy WHEN: the monitor at $PWD/broken.mon is that of m, but breaks off at a transaction, before
-# or after QEMU has carried it out
+# proxy WHEN COMMAND: the monitor at $PWD/broken.mon is that of m, but breaks off at this command,
+# before or after QEMU has carried it out
 proxy() {
-    "$PYTHON" - "$1" m.mon broken.mon <<'EOT' &
+    "$PYTHON" - "$@" m.mon broken.mon <<'EOT' &
 import socket, sys, threading
-when, there, here = sys.argv[1:]
+when, command, there, here = sys.argv[1:]
 server = socket.socket(socket.AF_UNIX)
 server.bind(here)
 server.listen()
@@ -249,7 +249,7 @@ def back():
 thread = threading.Thread(target=back)
 thread.start()
 while data := client.recv(65536):
-    if b'"transaction"' in data:
+    if f'"execute":"{command}"'.encode() in data:
         broken.set()
         if when == "before":
             qemu.shutdown(socket.SHUT_RDWR)
@@ -334,24 +334,39 @@ test_delete_of_a_busy_disk() {
     expect_rc 0 ss create one a.qcow2 b.qcow2
 }
 
-# A command that was killed has left its job in QEMU: the next one ends it, and does the rest.
-test_delete_goes_on() {
-    local root
-    pair
-    expect_rc 0 live m create one --external
-    guest_disk_write 6
-    root=$(qmp m '{"execute": "query-block"}' | grep -o 'snapshot-set-[0-9a-f]*-1' | head -n 1)
-    qmp m "{\"execute\": \"block-commit\", \"arguments\": {\"device\": \"$root\",
-            \"job-id\": \"snapshot-set-12345678\", \"auto-dismiss\": false}}" >/dev/null
-    until qmp m '{"execute": "query-jobs"}' | grep -q '"ready"'; do sleep 0.01; done
-    expect_rc 0 live m delete tag=one
-    expect_out '/b\.one -> .*/b\.qcow2$'
-    expect_equal "$(qmp m '{"execute": "query-jobs"}')" '[]'
-    stop_qemu m
-    expect_equal "$(find . -name '*.one')" ''
-    expect_data 6 b.qcow2
-    expect_rc 0 ss recover
-    expect_rc 0 ss check a.qcow2 b.qcow2
+# A command that ends early leaves its job in QEMU. The next one ends that, and does the rest; or,
+# when there is none, what is half merged is no snapshot any more.
+test_delete_that_ends_early() {
+    local after
+    for after in again off; do
+        rm -rf ./*
+        pair
+        expect_rc 0 live m create one --external
+        guest_disk_write 6
+        expect_rc 0 live m create two --external
+        proxy after block-commit
+        expect_rc 1 ss delete tag=two --qmp "unix:$PWD/broken.mon"
+        expect_err '0 of 2 merges are done, and that into .*/a\.one. is not: .*QEMU went away'
+        until qmp m '{"execute": "query-jobs"}' | grep -q '"ready"'; do sleep 0.01; done
+        if [ "$after" = again ]; then
+            expect_rc 0 live m delete tag=two
+            expect_out '/a\.two -> .*/a\.one$'
+            expect_equal "$(qmp m '{"execute": "query-jobs"}')" '[]'
+            expect_equal "$(parents live m list --output=json)" 'one<-'
+            expect_equal "$(find . -name '*.two')" ''
+            guest_disk_write 7
+            stop_qemu m
+            expect_data 7 b.one
+            expect_rc 0 ss recover
+            expect_rc 0 ss check a.one b.one
+        else
+            stop_qemu m
+            expect_rc 0 ss recover
+            expect_rc 0 ss list --all --output=json a.two b.two
+            expect_json '[(s["tag"], s["missing"]) for s in d["snapshots"]]' '[["one", []], ["two", ["a.two"]]]'
+            expect_refused set-partial ss apply tag=two a.two b.two
+        fi
+    done
 }
 
 # write_all BYTE, guest_has_all BYTE: the guest's three disks
@@ -370,7 +385,7 @@ test_monitor_breaks_off() {
     for when in before after; do
         rm -rf ./*
         pair
-        proxy "$when"
+        proxy "$when" transaction
         expect_rc 3 ss create x --external --qmp "unix:$PWD/broken.mon"
         expect_err "nobody can tell whether the snapshot was taken.*QEMU went away"
         expect_err "'create' is not finished"
