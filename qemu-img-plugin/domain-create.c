@@ -126,14 +126,37 @@ create_internal(SnapsetOptions *options, SnapsetUuid *ret_identity, GError **err
 
 /* ---- external ---- */
 
+/* The domain as it runs, or as it is defined; NULL: libvirt does not say. Caller frees. */
+static SnapsetDomain *
+ask(const SnapsetDomainLink *link, gboolean as_defined, GError **error)
+{
+    g_autofree char *xml = link->driver->describe(link->domain, as_defined, error);
+    return xml != NULL ? snapset_domain_from_xml(xml, strlen(xml), error) : NULL;
+}
+
+/* An overlay must come to stand on the file that it names: nobody may have put another there. */
+static gboolean
+check_disks(const SnapsetDomainLink *link, GError **error)
+{
+    const GPtrArray *disks = link->disks->disks;
+    g_autoptr(SnapsetDomain) now = ask(link, FALSE, error);
+    gboolean same = now != NULL && now->disks->len == disks->len;
+
+    for (guint i = 0; same && i < disks->len; i++) {
+        const SnapsetDisk *disk = disks->pdata[i];
+        same = g_strcmp0(((SnapsetDisk *)now->disks->pdata[i])->path, disk->path) == 0;
+    }
+    return now != NULL &&
+           (same || snapset_throw(error, SNAPSET_ERROR_FAILED,
+                                  "the domain has other disks by now, so try again"));
+}
+
 /* Does libvirt say, of what runs or of what is defined, that a disk is one of @paths? */
 static gboolean
 uses_none(const SnapsetDomainLink *link, GPtrArray *paths)
 {
     for (int as_defined = 0; as_defined <= 1; as_defined++) {
-        g_autofree char *xml = link->driver->describe(link->domain, as_defined, NULL);
-        g_autoptr(SnapsetDomain) now =
-            xml != NULL ? snapset_domain_from_xml(xml, strlen(xml), NULL) : NULL;
+        g_autoptr(SnapsetDomain) now = ask(link, as_defined, NULL);
         for (guint i = 0; now != NULL && i < now->disks->len; i++) {
             const SnapsetDisk *disk = now->disks->pdata[i];
             if (disk->path != NULL &&
@@ -155,6 +178,8 @@ hand_over(GPtrArray *paths, gpointer data, GError **error)
     SnapsetVirtHow how = SNAPSET_VIRT_EXTERNAL | (options->quiesce ? SNAPSET_VIRT_QUIESCE : 0);
     g_autofree char *xml = new_snapshot_xml(options, paths);
 
+    if (!check_disks(link, error))
+        return FALSE;
     if (link->driver->create(link->domain, xml, how, error))
         return TRUE;
     if (!uses_none(link, paths))

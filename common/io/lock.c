@@ -94,11 +94,17 @@ snapset_lock_resume(int fd, GError **error)
 }
 
 gboolean
+snapset_lock_operation(int fd, GError **error)
+{
+    return set_byte(fd, F_WRLCK, OPERATION_BYTE, error);
+}
+
+gboolean
 snapset_lock_image(int fd, GError **error)
 {
     struct flock lock;
 
-    if (!set_byte(fd, F_WRLCK, OPERATION_BYTE, error))
+    if (!snapset_lock_operation(fd, error))
         return FALSE;
     if (snapset_lock_resume(fd, error))
         return TRUE;

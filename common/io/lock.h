@@ -29,6 +29,12 @@ void snapset_lock_yield(int fd);
 /* Take QEMU's bytes again. FALSE as snapset_lock_image(). */
 gboolean snapset_lock_resume(int fd, GError **error);
 
+/*
+ * Keep only other operations of ours off the image open read-write as @fd, whoever else has it
+ * open: the part of snapset_lock_image() that QEMU does not see. As that.
+ */
+gboolean snapset_lock_operation(int fd, GError **error);
+
 /* Does anyone else, a QEMU say, have the image open as @fd in use? FALSE also if nobody can tell.
  */
 gboolean snapset_lock_is_held(int fd);

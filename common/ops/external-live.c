@@ -6,6 +6,7 @@
 
 #include "common/core/format.h"
 #include "common/core/rules.h"
+#include "common/io/lock.h"
 #include "common/ops/engine-parts.h"
 
 static void
@@ -60,15 +61,34 @@ take_back(SnapsetEngine *engine, GError **error)
     return snapset_engine_leave_pending(engine, error);
 }
 
+/* QEMU has the images locked; but of commands of ours only one may put overlays on them. */
+static gboolean
+open_images(SnapsetSet *set, GError **error)
+{
+    for (guint i = 0; i < set->handles->len; i++) {
+        SnapsetHandle *handle = set->handles->pdata[i];
+        g_autoptr(GError) failure = NULL;
+        if (snapset_handle_open_file(handle, &failure) &&
+            snapset_lock_operation(handle->fd, &failure))
+            continue;
+        if (g_error_matches(failure, SNAPSET_ERROR, SNAPSET_ERROR_LOCKED)) {
+            snapset_set_report(set, i, SNAPSET_RULE_IMAGE_LOCKED, "try again when that has ended",
+                               "another command works on it");
+            return snapset_report_verdict(set->report, error);
+        }
+        g_propagate_error(error, g_steal_pointer(&failure));
+        return snapset_name_error(error, snapset_set_image(set, i)->filename);
+    }
+    return TRUE;
+}
+
 static gboolean
 carry_out(SnapsetSet *set, GPtrArray *plans, const SnapsetOverlayOptions *options, GError **error)
 {
     g_auto(SnapsetEngine) engine = {0};
 
-    for (guint i = 0; i < set->handles->len; i++) {
-        if (!snapset_handle_open_file(set->handles->pdata[i], error))
-            return snapset_name_error(error, snapset_set_image(set, i)->filename);
-    }
+    if (!open_images(set, error))
+        return FALSE;
     if (!snapset_engine_init(&engine, "create", set, NULL, error))
         return FALSE;
     engine.is_in_use = TRUE;

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* External snapshots of a running machine, by one transaction of its QEMU. */
+#include <string.h>
+
 #include "common/core/live.h"
+#include "common/io/json.h"
 #include "common/ops/external-live.h"
 #include "common/ops/machine.h"
 
@@ -97,6 +100,28 @@ remove_nodes(const Order *order, guint count)
     }
 }
 
+/* An overlay must come to stand on the file that it names: nobody may have put another there. */
+static gboolean
+check_disks(SnapsetMachine *machine, GError **error)
+{
+    g_autoptr(GPtrArray) disks = snapset_qmp_disks(machine->qmp, error);
+
+    for (guint i = 0; disks != NULL && i < machine->chosen->len; i++) {
+        const SnapsetQmpDisk *known = snapset_machine_disk(machine, i);
+        gboolean same = FALSE;
+        for (guint j = 0; !same && j < disks->len; j++) {
+            const SnapsetQmpDisk *disk = disks->pdata[j];
+            same = strcmp(disk->qdev, known->qdev) == 0 &&
+                   g_strcmp0(snapset_json_text(disk->info, "filename"),
+                             snapset_json_text(known->info, "filename")) == 0;
+        }
+        if (!same)
+            return snapset_throw(error, SNAPSET_ERROR_FAILED,
+                                 "disk '%s' has another file by now, so try again", known->name);
+    }
+    return disks != NULL;
+}
+
 /* All images get their overlays, or none. */
 static gboolean
 put_on_top(GPtrArray *paths, gpointer data, GError **error)
@@ -104,7 +129,7 @@ put_on_top(GPtrArray *paths, gpointer data, GError **error)
     const Order *order = data;
     SnapsetMachine *machine = order->machine;
     guint added = 0;
-    gboolean good = TRUE;
+    gboolean good = check_disks(machine, error);
 
     for (; good && added < paths->len; added++) {
         g_autofree char *node = node_name(order, added);

@@ -124,12 +124,43 @@ test_all_or_none() {
     expect_equal "$(find . -name '*.two' -o -name '*.three' -o -name '.snapshot-set*')" ''
     expect_equal "$(disks_of)" 'a.qcow2 b.raw seed.qcow2'
     # a key that is pressed meanwhile does not cut it short
-    printf '#!/bin/bash\nkill -TERM $PPID\nexec -a qemu-img %q "$@"\n' "$REAL_QEMU_IMG" >"$TEST_DIR/qemu-img"
-    chmod +x "$TEST_DIR/qemu-img"
-    SNAPSHOT_SET_QEMU_IMG=$TEST_DIR/qemu-img expect_rc 0 dss create three --external
+    # shellcheck disable=SC2016 # for the shim
+    shim 'kill -TERM $PPID'
+    expect_rc 0 dss create three --external
     expect_equal "$(disks_of)" 'a.three b.three seed.qcow2'
     expect_rc 1 dss apply tag=three --overlay-dir .
     expect_err 'not for --domain: libvirt makes the overlays'
+}
+
+# What an overlay says of its backing file must be so when it gets its place: between two that are
+# taken at once, or after virsh, nothing may be left out of the chain.
+test_two_at_once() {
+    shut_off
+    libvirt start d >/dev/null
+    shim 'virsh -c qemu:///system snapshot-create-as d other --disk-only >/dev/null'
+    expect_rc 1 dss create one --external
+    expect_err 'the domain has other disks by now.*all images are as they were'
+    expect_equal "$(disks_of)" 'a.other b.other seed.qcow2'
+    expect_equal "$(find . -name '*.one')" ''
+    shim "touch \"$TEST_DIR/begun\"; until [ -e \"$TEST_DIR/end\" ]; do sleep 0.01; done"
+    dss create one --external >said 2>&1 &
+    until [ -e "$TEST_DIR/begun" ]; do sleep 0.01; done
+    unset SNAPSHOT_SET_QEMU_IMG
+    expect_rc 3 dss create two --external
+    expect_err 'refused \[operation-pending\]'
+    touch "$TEST_DIR/end"
+    wait $!
+    expect_equal "$(disks_of)" 'a.one b.one seed.qcow2'
+    expect_equal "$(find . -name '*.two')" ''
+}
+
+# shim SCRIPT: a qemu-img that runs this once, and first
+shim() {
+    rm -rf "$TEST_DIR/once"
+    printf '#!/bin/bash\nif mkdir %q 2>/dev/null; then %s; fi\nexec -a qemu-img %q "$@"\n' \
+        "$TEST_DIR/once" "$1" "$REAL_QEMU_IMG" >"$TEST_DIR/qemu-img"
+    chmod +x "$TEST_DIR/qemu-img"
+    export SNAPSHOT_SET_QEMU_IMG=$TEST_DIR/qemu-img
 }
 
 # A running one: what libvirt has QEMU do is one transaction, which the guard lets pass and notes.
