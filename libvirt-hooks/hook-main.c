@@ -95,7 +95,8 @@ recover(const char *domain, const SnapsetDomain *disks, SnapsetReport *report,
         snapset_outcome_refuse(outcome, "snapshot-set: refused [operation-pending]: recovering an "
                                         "interrupted operation on these disks takes long\n"
                                         "hint: qemu-img snapshot-set recover\n");
-    gboolean recovered = snapset_recover(sources, 0, &count, NULL, notes, &error);
+    gboolean recovered =
+        snapset_recover(sources, SNAPSET_RECOVERY_IN_USE, &count, NULL, notes, &error);
     snapset_outcome_pass(outcome);
     log_lines(domain, notes, "");
     if (!recovered)

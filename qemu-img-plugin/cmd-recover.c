@@ -15,7 +15,8 @@ snapset_cmd_recover(SnapsetOptions *options, GError **error)
     guint count = 0;
     guint running = 0;
 
-    if (options->operands[0] != NULL) {
+    if (options->operands[0] != NULL || options->link != NULL) {
+        how |= SNAPSET_RECOVERY_IN_USE;
         sources = snapset_options_sources(options, error);
         if (sources == NULL)
             return FALSE;

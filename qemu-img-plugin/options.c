@@ -310,9 +310,10 @@ static gboolean
 recover_first(const SnapsetOptions *options, GPtrArray *sources, GError **error)
 {
     g_autoptr(GPtrArray) notes = g_ptr_array_new_with_free_func(g_free);
+    SnapsetRecovery how = (options->dry_run ? SNAPSET_RECOVERY_TRY : 0) |
+                          (options->link != NULL ? SNAPSET_RECOVERY_IN_USE : 0);
     guint count = 0;
-    gboolean recovered = snapset_recover(sources, options->dry_run ? SNAPSET_RECOVERY_TRY : 0,
-                                         &count, NULL, notes, error);
+    gboolean recovered = snapset_recover(sources, how, &count, NULL, notes, error);
 
     for (guint i = 0; count > 0 && i < notes->len; i++)
         snapset_print_warning("an interrupted operation: %s", (char *)notes->pdata[i]);

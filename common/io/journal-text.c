@@ -96,6 +96,7 @@ snapset_journal_encode(const SnapsetJournal *journal)
     g_variant_dict_insert(dict, "started", "x", journal->started);
     if (journal->tag != NULL)
         g_variant_dict_insert(dict, "tag", "^ay", journal->tag);
+    insert_number(dict, "handed-over", journal->is_handed_over);
     g_variant_dict_insert_value(
         dict, "objects",
         g_variant_new_bytestring_array((const char *const *)journal->objects->pdata,
@@ -230,6 +231,7 @@ snapset_journal_decode(const char *text)
         return NULL;
     if (g_variant_dict_lookup(dict, "tag", "^ay", &tag))
         journal->tag = g_steal_pointer(&tag);
+    journal->is_handed_over = lookup_number(dict, "handed-over") != 0;
     for (gsize i = 0; i < g_variant_n_children(objects); i++) {
         g_autoptr(GVariant) object = g_variant_get_child_value(objects, i);
         g_ptr_array_add(journal->objects, g_strdup(g_variant_get_bytestring(object)));

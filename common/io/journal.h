@@ -66,12 +66,13 @@ typedef struct {
 typedef struct {
     char *operation; /* the command's name, for messages */
     SnapsetPhase phase;
-    char *tag;          /* of the entries made; NULL: none are */
-    gint64 started;     /* seconds since 1970 */
-    GPtrArray *objects; /* of char *: the --object options it ran with */
-    GPtrArray *images;  /* of SnapsetJournalImage * */
-    char *path;         /* of the journal file */
-    SnapsetFd lock;     /* held by the operation; -1: not */
+    char *tag;               /* of the entries made; NULL: none are */
+    gboolean is_handed_over; /* in phase finish others are asked to go on in the overlays */
+    gint64 started;          /* seconds since 1970 */
+    GPtrArray *objects;      /* of char *: the --object options it ran with */
+    GPtrArray *images;       /* of SnapsetJournalImage * */
+    char *path;              /* of the journal file */
+    SnapsetFd lock;          /* held by the operation; -1: not */
 } SnapsetJournal;
 
 void snapset_journal_free(SnapsetJournal *journal); /* releases the lock, keeps the file */

@@ -110,6 +110,7 @@ carry_out(SnapsetSet *set, Plan *plan, GError **error)
     if (!snapset_engine_init(&engine, "create", set, NULL, error))
         return FALSE;
     engine.proves_current = TRUE;
+    engine.journal->is_handed_over = plan->options->use != NULL;
     engine.last_step = put_to_use;
     engine.last_data = plan;
     for (guint i = 0; i < set->images->len; i++) {

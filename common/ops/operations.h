@@ -101,6 +101,7 @@ typedef enum {
     SNAPSET_RECOVERY_TRY = 1 << 0,             /* dry run */
     SNAPSET_RECOVERY_WITHOUT_MISSING = 1 << 1, /* images that are not there are given up */
     SNAPSET_RECOVERY_KEEP_WRITTEN = 1 << 2,    /* an image written to since stays as it is now */
+    SNAPSET_RECOVERY_IN_USE = 1 << 3, /* the images of @sources are those that the machine has */
 } SnapsetRecovery;
 
 /*
@@ -108,7 +109,8 @@ typedef enum {
  * none is left but those that still run, which keep their images locked. *ret_count is how many
  * there were, *ret_running (may be NULL) how many still run; @notes (of char *, may be NULL) is
  * told what was done. FALSE with SNAPSET_ERROR_PENDING when one cannot be recovered now: an image
- * is in use, or not there, or going back would lose what was written since.
+ * is in use, or not there, or going back would lose what was written since, or it was about a
+ * domain of which nobody tells which images it has now.
  */
 gboolean snapset_recover(GPtrArray *sources, SnapsetRecovery how, guint *ret_count,
                          guint *ret_running, GPtrArray *notes, GError **error);

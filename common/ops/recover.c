@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "common/core/format.h"
+#include "common/io/image-read.h"
 #include "common/ops/engine.h"
 #include "common/ops/operations.h"
 #include "common/ops/overlays.h"
@@ -109,9 +110,47 @@ goes_forward(const SnapsetJournal *journal)
     return journal->phase == SNAPSET_PHASE_MERGE || journal->phase == SNAPSET_PHASE_FINISH;
 }
 
+/* Somebody has had an overlay open, or @used names it as what the machine has. */
 static gboolean
-carry_out(SnapsetJournal *journal, SnapsetRecovery how, const SnapsetQemuTools *tools,
-          GPtrArray *notes, GError **error)
+is_used(const SnapsetJournalOverlay *overlay, GPtrArray *used)
+{
+    g_autoptr(SnapsetImage) image =
+        snapset_image_read(overlay->path, overlay->path, SNAPSET_READ_NEWEST, NULL);
+    struct stat st;
+
+    if (image == NULL || image->inode != overlay->inode)
+        return FALSE;
+    for (guint i = 0; image->sealed && used != NULL && i < used->len; i++) {
+        const SnapsetSource *source = used->pdata[i];
+        if (source->path != NULL && stat(source->path, &st) == 0 && st.st_dev == image->device &&
+            st.st_ino == image->inode)
+            return TRUE;
+    }
+    return !image->sealed;
+}
+
+/*
+ * What became of overlays that were handed to libvirt, of which the images themselves know nothing?
+ * SNAPSET_ERROR_PENDING when nothing else tells, either.
+ */
+static gboolean
+find_out(const SnapsetJournal *journal, GPtrArray *used, gboolean *ret_taken, GError **error)
+{
+    *ret_taken = !journal->is_handed_over;
+    for (guint i = 0; !*ret_taken && i < journal->images->len; i++) {
+        const SnapsetJournalOverlay *overlay =
+            ((SnapsetJournalImage *)journal->images->pdata[i])->overlay;
+        *ret_taken = overlay != NULL && is_used(overlay, used);
+    }
+    return *ret_taken || used != NULL ||
+           snapset_throw(error, SNAPSET_ERROR_PENDING,
+                         "only libvirt knows whether the domain has the overlays; 'recover "
+                         "--domain' asks it, or name the images that the domain has");
+}
+
+static gboolean
+carry_out(SnapsetJournal *journal, SnapsetRecovery how, GPtrArray *used,
+          const SnapsetQemuTools *tools, GPtrArray *notes, GError **error)
 {
     g_autoptr(GPtrArray) sources =
         g_ptr_array_new_with_free_func((GDestroyNotify)snapset_source_free);
@@ -126,14 +165,16 @@ carry_out(SnapsetJournal *journal, SnapsetRecovery how, const SnapsetQemuTools *
     if (!open_images(journal, how, sources, handles, notes, error))
         return FALSE;
     gboolean forward = goes_forward(journal) && !snapset_overlays_are_overtaken(&engine);
+    if (forward && !find_out(journal, used, &forward, error))
+        return FALSE;
     if (!(forward ? finish(&engine, notes, error) : undo(&engine, how, notes, error)))
         return FALSE;
     return snapset_journal_remove(journal, error);
 }
 
 static gboolean
-recover_one(const SnapsetJournal *seen, SnapsetRecovery how, guint *count, guint *running,
-            GPtrArray *notes, GError **error)
+recover_one(const SnapsetJournal *seen, SnapsetRecovery how, GPtrArray *used, guint *count,
+            guint *running, GPtrArray *notes, GError **error)
 {
     g_autoptr(GError) failure = NULL;
     g_autoptr(SnapsetJournal) journal = snapset_journal_claim(seen, &failure);
@@ -156,7 +197,7 @@ recover_one(const SnapsetJournal *seen, SnapsetRecovery how, guint *count, guint
         return TRUE;
     }
     g_autoptr(SnapsetQemuTools) tools = snapset_qemu_tools_new(journal->objects, error);
-    if (tools != NULL && carry_out(journal, how, tools, notes, &failure))
+    if (tools != NULL && carry_out(journal, how, used, tools, notes, &failure))
         return TRUE;
     if (failure == NULL)
         return FALSE;
@@ -187,6 +228,7 @@ snapset_recover(GPtrArray *sources, SnapsetRecovery how, guint *ret_count, guint
 {
     g_autoptr(GPtrArray) journals = snapset_journal_scan(error);
 
+    GPtrArray *used = how & SNAPSET_RECOVERY_IN_USE ? sources : NULL;
     guint running = 0;
 
     *ret_count = 0;
@@ -195,7 +237,7 @@ snapset_recover(GPtrArray *sources, SnapsetRecovery how, guint *ret_count, guint
     for (guint i = 0; i < journals->len; i++) {
         if (sources != NULL && !concerns_any(journals->pdata[i], sources))
             continue;
-        if (!recover_one(journals->pdata[i], how, ret_count, &running, notes, error))
+        if (!recover_one(journals->pdata[i], how, used, ret_count, &running, notes, error))
             return FALSE;
     }
     if (ret_running != NULL)
