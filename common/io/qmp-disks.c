@@ -114,15 +114,30 @@ find_node(JsonArray *nodes, JsonObject *info)
     return NULL;
 }
 
+/* Somebody's, and not those of a job. */
+static gboolean
+has_named(JsonArray *bitmaps)
+{
+    gboolean found = FALSE;
+
+    for (guint i = 0; !found && i < snapset_json_length(bitmaps); i++) {
+        const char *name = snapset_json_text(snapset_json_element(bitmaps, i), "name");
+        found = name != NULL && *name != '\0';
+    }
+    return found;
+}
+
 /* Take over what a "BlockDeviceInfo" says of the node. */
 static void
 read_node(SnapsetQmpDisk *disk, JsonObject *node)
 {
     JsonObject *cache = snapset_json_object(node, "cache");
+    JsonArray *bitmaps = snapset_json_array(node, "dirty-bitmaps");
 
     disk->node = g_strdup(snapset_json_text(node, "node-name"));
     disk->is_named = disk->node != NULL && *disk->node != '#';
-    disk->has_bitmaps = snapset_json_length(snapset_json_array(node, "dirty-bitmaps")) > 0;
+    disk->has_bitmaps = snapset_json_length(bitmaps) > 0;
+    disk->has_named_bitmaps = has_named(bitmaps);
     disk->cache_direct = snapset_json_bool(cache, "direct");
     disk->cache_no_flush = snapset_json_bool(cache, "no-flush");
     disk->detect_zeroes = g_strdup(snapset_json_text(node, "detect_zeroes"));

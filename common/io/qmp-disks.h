@@ -14,7 +14,7 @@ typedef struct {
     char *node;         /* node-name of its image; NULL: a QEMU of before these */
     char *root;         /* that of the uppermost filter, or again of the image */
     gboolean is_named;  /* by a person: QEMU's own names ("#block123") are for one run only */
-    gboolean has_bitmaps;
+    gboolean has_bitmaps, has_named_bitmaps; /* those without a name are a job's */
     gboolean cache_direct, cache_no_flush;
     char *detect_zeroes; /* "off", "on", "unmap" */
     JsonObject *info;    /* "ImageInfo" of its image, with the whole chain below as QEMU has it */

@@ -227,6 +227,8 @@ replay_image(const SnapsetHandle *handle, GPtrArray *events, const Situation *si
     g_autoptr(SnapsetImage) image = snapset_image_read_fd(handle->fd, handle->source->name,
                                                           SNAPSET_READ_THOROUGH, NULL, &failure);
 
+    if (g_error_matches(failure, SNAPSET_ERROR, SNAPSET_ERROR_NOT_QCOW2) && !situation->is_disk)
+        return TRUE; /* a backing file may well be raw */
     if (g_error_matches(failure, SNAPSET_ERROR, SNAPSET_ERROR_NOT_QCOW2) ||
         g_error_matches(failure, SNAPSET_ERROR, SNAPSET_ERROR_MALFORMED)) {
         note(situation->notes, handle->source->path, failure->message);
@@ -313,6 +315,17 @@ is_worth_waiting(const char *path, GPtrArray *events)
     return snapset_replay(image, events, ledger).is_changed;
 }
 
+/* Is @path gone because what it held was merged? Then nothing is missing. */
+static gboolean
+is_merged(const char *path, GPtrArray *events)
+{
+    gboolean moved = FALSE;
+
+    for (guint i = 0; !moved && i < events->len; i++)
+        moved = ((SnapsetLiveEvent *)events->pdata[i])->kind == SNAPSET_LIVE_EVENT_MOVE;
+    return moved && !g_file_test(path, G_FILE_TEST_EXISTS);
+}
+
 /*
  * Lock every image that is there; FALSE when one of the domain's disks is in use. Of disks taken
  * from it, which others may have now, those in use are put into @waiting where that matters.
@@ -338,7 +351,8 @@ open_images(const SnapsetDomain *domain, GPtrArray *events, GPtrArray *sources, 
             g_propagate_error(error, g_steal_pointer(&failure));
             return snapset_name_error(error, path);
         }
-        note(notes, path, failure->message);
+        if (!is_merged(path, events))
+            note(notes, path, failure->message);
         if (is_in_use && is_worth_waiting(path, events))
             g_ptr_array_add(waiting, g_strdup(path));
     }

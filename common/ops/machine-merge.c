@@ -25,6 +25,10 @@ check_disk(SnapsetMachine *machine, const SnapsetStretch *stretch)
     if (snapset_machine_disk(machine, stretch->image)->root == NULL)
         snapset_set_report(machine->set, stretch->image, SNAPSET_RULE_IMAGE_UNSUPPORTED, NULL,
                            "this QEMU has no name for its node");
+    if (stretch->top == 0 && snapset_machine_disk(machine, stretch->image)->has_named_bitmaps)
+        snapset_set_report(machine->set, stretch->image, SNAPSET_RULE_IMAGE_UNSUPPORTED,
+                           "finish or drop the backup that uses them",
+                           "it holds dirty bitmaps, which would be lost when it is merged");
     for (guint link = stretch->top > 0 ? stretch->top - 1 : 0;
          link <= snapset_stretch_base(stretch); link++) {
         if (!snapset_stretch_link(machine->set, stretch, link)->is_local)

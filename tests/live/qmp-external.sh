@@ -267,7 +267,7 @@ EOT
 # QEMU merges what is deleted while the guest goes on: the first, one in the middle, the last; of
 # drives and nodes, under a filter, over raw files, with names relative and absolute.
 test_delete() {
-    local tag disk
+    local tag disk node
     truncate -s 8M raw.img
     new_images node.qcow2 over.qcow2
     mkdir overlays
@@ -282,6 +282,12 @@ test_delete() {
     done
     write_all 5
     expect_rc 0 live m delete tag=s2 --dry-run
+    # a backup's bitmap would go with the file
+    node=$(qmp m '{"execute": "query-block"}' | grep -o 'snapshot-set-[0-9a-f]*-[0-9]' | head -n 1)
+    qmp m "{\"execute\": \"block-dirty-bitmap-add\", \"arguments\": {\"node\": \"$node\", \"name\": \"b\"}}" >/dev/null
+    expect_refused image-unsupported live m delete tag=s4
+    expect_err 'holds dirty bitmaps, which would be lost'
+    qmp m "{\"execute\": \"block-dirty-bitmap-remove\", \"arguments\": {\"node\": \"$node\", \"name\": \"b\"}}" >/dev/null
     expect_equal "$(parents live m list --output=json)" 's1<- s2<s1 s3<s2 s4<s3'
     expect_rc 0 live m delete tag=s2
     expect_out "^deleted snapshot 's2'"
@@ -358,6 +364,7 @@ test_delete_that_ends_early() {
             stop_qemu m
             expect_data 7 b.one
             expect_rc 0 ss recover
+            expect_equal "$OUT" 'nothing to recover'
             expect_rc 0 ss check a.one b.one
         else
             stop_qemu m
