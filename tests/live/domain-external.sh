@@ -137,7 +137,7 @@ test_all_or_none() {
 test_two_at_once() {
     shut_off
     libvirt start d >/dev/null
-    shim 'env -u LD_PRELOAD virsh -c qemu:///system snapshot-create-as d other --disk-only >/dev/null'
+    shim 'virsh -c qemu:///system snapshot-create-as d other --disk-only >/dev/null'
     expect_rc 1 dss create one --external
     expect_err 'the domain has other disks by now.*all images are as they were'
     expect_equal "$(disks_of)" 'a.other b.other seed.qcow2'
@@ -145,7 +145,6 @@ test_two_at_once() {
     shim "touch \"$TEST_DIR/begun\"; until [ -e \"$TEST_DIR/end\" ]; do sleep 0.01; done"
     dss create one --external >said 2>&1 &
     until [ -e "$TEST_DIR/begun" ]; do sleep 0.01; done
-    unset SNAPSHOT_SET_QEMU_IMG
     expect_rc 3 dss create two --external
     expect_err 'refused \[operation-pending\]'
     touch "$TEST_DIR/end"
@@ -189,13 +188,13 @@ test_interrupted() {
     expect_agreement
 }
 
-# shim SCRIPT: a qemu-img that runs this once, and first
+# shim SCRIPT: from now on dss has a qemu-img that runs this once, and first
 shim() {
     rm -rf "$TEST_DIR/once"
-    printf '#!/bin/bash\nif mkdir %q 2>/dev/null; then %s; fi\nexec -a qemu-img %q "$@"\n' \
+    printf '#!/bin/bash\nunset LD_PRELOAD\nif mkdir %q 2>/dev/null; then %s; fi\nexec -a qemu-img %q "$@"\n' \
         "$TEST_DIR/once" "$1" "$REAL_QEMU_IMG" >"$TEST_DIR/qemu-img"
     chmod +x "$TEST_DIR/qemu-img"
-    export SNAPSHOT_SET_QEMU_IMG=$TEST_DIR/qemu-img
+    SANITIZED+=("SNAPSHOT_SET_QEMU_IMG=$TEST_DIR/qemu-img")
 }
 
 # A running one: what libvirt has QEMU do is one transaction, which the guard lets pass and notes.
