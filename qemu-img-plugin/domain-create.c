@@ -235,16 +235,20 @@ take_external(SnapsetOptions *options, gboolean active, SnapsetUuid *ret_identit
     return options->dry_run || read_live(options, noted, plans, error);
 }
 
-/* Of the firmware's variables libvirt takes no external snapshot. */
+/* What only libvirt knows of the disks, and what it takes no external snapshot of. */
 static void
-judge_nvram(const SnapsetOptions *options)
+judge_disks(const SnapsetOptions *options)
 {
     const GPtrArray *disks = options->link->disks->disks;
 
     for (guint i = 0; i < disks->len; i++) {
-        if (strcmp(((const SnapsetDisk *)disks->pdata[i])->target, SNAPSET_NVRAM) == 0)
+        const SnapsetDisk *disk = disks->pdata[i];
+        if (strcmp(disk->target, SNAPSET_NVRAM) == 0)
             snapset_set_report(options->set, i, SNAPSET_RULE_IMAGE_UNSUPPORTED, NULL,
                                "it holds the firmware's variables, which can have no overlay");
+        if (disk->is_encrypted && strcmp(disk->format, "qcow2") != 0) /* that says so itself */
+            snapset_set_report(options->set, i, SNAPSET_RULE_IMAGE_UNSUPPORTED, NULL,
+                               "it is encrypted, and what is written to an overlay would not be");
     }
 }
 
@@ -258,7 +262,7 @@ create_external(SnapsetOptions *options, SnapsetUuid *ret_identity, GError **err
                              "--quiesce is for a domain that runs, and this one is shut off");
     if (!snapset_options_open(options, active ? SNAPSET_FOR_READING : SNAPSET_FOR_OVERLAYS, error))
         return FALSE;
-    judge_nvram(options);
+    judge_disks(options);
     return take_external(options, active, ret_identity, error);
 }
 

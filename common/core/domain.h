@@ -8,9 +8,10 @@
 
 /* One disk that the guest can write to. */
 typedef struct {
-    char *target;       /* "vda"; SNAPSET_NVRAM for the firmware's variables */
-    char *format;       /* QEMU's name; "raw" where libvirt names none */
-    char *path;         /* the file or block device; NULL: on the network, or in a pool */
+    char *target;          /* "vda"; SNAPSET_NVRAM for the firmware's variables */
+    char *format;          /* QEMU's name; "raw" where libvirt names none */
+    char *path;            /* the file or block device; NULL: on the network, or in a pool */
+    gboolean is_encrypted; /* libvirt has a secret for it */
     char *node;         /* QEMU's node-name of the disk as the guest sees it; NULL: not running */
     GPtrArray *backing; /* of SnapsetDisk *: its backing chain as libvirt has it, the next first */
 } SnapsetDisk;

@@ -94,6 +94,8 @@ add_disk(SnapsetDomain *domain, xmlNode *disk)
     SnapsetDisk *added =
         snapset_domain_add_disk(domain, target, format != NULL ? format : "raw", path);
     added->node = top_node(source);
+    added->is_encrypted = snapset_xml_child(source, "encryption") != NULL ||
+                          snapset_xml_child(disk, "encryption") != NULL;
     for (xmlNode *below = snapset_xml_child(disk, "backingStore"); below != NULL;
          below = snapset_xml_child(below, "backingStore"))
         add_backing(added, below);

@@ -97,6 +97,25 @@ test_sync() {
     expect_equal "$(virsh_lineage | xargs)" 'one -'
 }
 
+# An overlay would not be encrypted, and could not even name what it stands on.
+test_encrypted_disk() {
+    start_libvirt
+    new_images a.qcow2
+    printf secret >key
+    real create -q -f luks --object secret,id=key,file=key -o key-secret=key,iter-time=10 b.raw 8M
+    printf '<secret private="no"><usage type="volume"><volume>%s</volume></usage></secret>' \
+        "$PWD/b.raw" >secret.xml
+    libvirt secret-define secret.xml >/dev/null
+    define d "$PWD/a.qcow2" "$PWD/b.raw"
+    libvirt dumpxml d | sed "s|<source file='.*/b.raw'/>|&<encryption format='luks'>\
+<secret type='passphrase' usage='$PWD/b.raw'/></encryption>|" >encrypted.xml
+    libvirt define encrypted.xml >/dev/null
+    expect_rc 0 dss list
+    expect_rc 2 dss create one --external
+    expect_err 'refused \[image-unsupported\]: .*b\.raw: it is encrypted'
+    expect_equal "$(disks_of)" 'a.qcow2 b.raw'
+}
+
 # Whatever libvirt says no to: the images, their records and the definition are as they were.
 test_all_or_none() {
     shut_off
