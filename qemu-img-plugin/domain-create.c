@@ -10,46 +10,30 @@
 #include "common/ops/foreign.h"
 #include "qemu-img-plugin/domain-link.h"
 #include "qemu-img-plugin/print.h"
+#include "qemu-img-plugin/snapshot-xml.h"
 
 /* ---- what libvirt is told ---- */
 
 static void
-append_element(GString *xml, const char *name, const char *text)
-{
-    g_autofree char *escaped = g_markup_escape_text(text, -1);
-    g_string_append_printf(xml, "<%s>%s</%s>", name, escaped, name);
-}
-
-/* Of a disk that is left out libvirt must be told, or it makes an overlay of its own. */
-static void
 append_overlays(GString *xml, const SnapsetDomain *domain, GPtrArray *overlays)
 {
     g_string_append(xml, "<disks>");
-    for (guint i = 0; i < overlays->len; i++) {
-        const SnapsetDisk *disk = domain->disks->pdata[i];
-        g_autofree char *element = g_markup_printf_escaped(
-            "<disk name='%s' snapshot='external' type='file'><driver type='qcow2'/>"
-            "<source file='%s'/></disk>",
-            disk->target, (const char *)overlays->pdata[i]);
-        g_string_append(xml, element);
-    }
-    for (guint i = 0; i < domain->others->len; i++) {
-        g_autofree char *element = g_markup_printf_escaped("<disk name='%s' snapshot='no'/>",
-                                                           (char *)domain->others->pdata[i]);
-        g_string_append(xml, element);
-    }
+    for (guint i = 0; i < overlays->len; i++)
+        snapset_snapshot_xml_overlay(xml, ((SnapsetDisk *)domain->disks->pdata[i])->target,
+                                     overlays->pdata[i]);
+    snapset_snapshot_xml_others(xml, domain);
     g_string_append(xml, "</disks>");
 }
 
-/* What libvirt is asked for (formatsnapshot); @overlays: as of SnapsetOverlayUser, or NULL. */
+/* What libvirt is asked for; @overlays: as of SnapsetOverlayUser, or NULL. */
 static char *
 new_snapshot_xml(const SnapsetOptions *options, GPtrArray *overlays)
 {
     GString *xml = g_string_new("<domainsnapshot>");
 
-    append_element(xml, "name", options->operands[0]);
+    snapset_snapshot_xml_text(xml, "name", options->operands[0]);
     if (options->description != NULL)
-        append_element(xml, "description", options->description);
+        snapset_snapshot_xml_text(xml, "description", options->description);
     if (overlays != NULL)
         append_overlays(xml, options->link->disks, overlays);
     g_string_append(xml, "</domainsnapshot>");

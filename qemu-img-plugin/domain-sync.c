@@ -7,6 +7,7 @@
 #include "common/io/domain-xml.h"
 #include "qemu-img-plugin/domain-link.h"
 #include "qemu-img-plugin/print.h"
+#include "qemu-img-plugin/snapshot-xml.h"
 
 typedef struct {
     SnapsetOptions *options;
@@ -66,18 +67,12 @@ static void
 append_disk(GString *xml, const SnapsetOptions *options, const SnapsetDisk *disk,
             const SnapsetMember *member)
 {
-    g_autofree char *element = NULL;
-
     if (strcmp(disk->target, SNAPSET_NVRAM) == 0) /* is no disk to libvirt */
         return;
-    if (member == NULL || !member->entry->is_external)
-        element = g_markup_printf_escaped("<disk name='%s' snapshot='%s'/>", disk->target,
-                                          member != NULL ? "internal" : "no");
+    if (member != NULL && member->entry->is_external)
+        snapset_snapshot_xml_overlay(xml, disk->target, overlay_of(options, member));
     else
-        element = g_markup_printf_escaped("<disk name='%s' snapshot='external' type='file'>"
-                                          "<driver type='qcow2'/><source file='%s'/></disk>",
-                                          disk->target, overlay_of(options, member));
-    g_string_append(xml, element);
+        snapset_snapshot_xml_disk(xml, disk->target, member != NULL ? "internal" : "no");
 }
 
 static void
@@ -88,11 +83,7 @@ append_disks(GString *xml, const SnapsetOptions *options, const SnapsetSnapshot 
     g_string_append(xml, "<disks>");
     for (guint i = 0; i < domain->disks->len; i++)
         append_disk(xml, options, domain->disks->pdata[i], snapset_snapshot_find(snapshot, i));
-    for (guint i = 0; i < domain->others->len; i++) {
-        g_autofree char *element = g_markup_printf_escaped("<disk name='%s' snapshot='no'/>",
-                                                           (char *)domain->others->pdata[i]);
-        g_string_append(xml, element);
-    }
+    snapset_snapshot_xml_others(xml, domain);
     g_string_append(xml, "</disks>");
 }
 
@@ -120,16 +111,14 @@ metadata_xml(const Sync *sync, const SnapsetSnapshot *snapshot, const char *defi
     const char *parent = parent_tag(sync, snapshot);
     GString *xml = g_string_new("<domainsnapshot>");
     gboolean has_state = snapset_snapshot_vm_state_size(snapshot) > 0;
-    g_autofree char *name = g_markup_escape_text(snapshot->tag, -1);
 
-    g_string_append_printf(xml, "<name>%s</name>", name);
-    if (snapshot->description != NULL) {
-        g_autofree char *text = g_markup_escape_text(snapshot->description, -1);
-        g_string_append_printf(xml, "<description>%s</description>", text);
-    }
+    snapset_snapshot_xml_text(xml, "name", snapshot->tag);
+    if (snapshot->description != NULL)
+        snapset_snapshot_xml_text(xml, "description", snapshot->description);
     if (parent != NULL) {
-        g_autofree char *text = g_markup_escape_text(parent, -1);
-        g_string_append_printf(xml, "<parent><name>%s</name></parent>", text);
+        g_string_append(xml, "<parent>");
+        snapset_snapshot_xml_text(xml, "name", parent);
+        g_string_append(xml, "</parent>");
     }
     g_string_append_printf(xml,
                            "<state>%s</state><creationTime>%u</creationTime>"
