@@ -66,8 +66,8 @@ typedef struct {
     GPtrArray *files; /* of char *: from the uppermost overlay that goes to the lowest */
     char *base;       /* where their data go */
     guint64 inode;    /* of that */
-    char *above;      /* the overlay that stands on them; NULL: they are what the guest writes to */
-    char *backing;    /* what that calls the base afterwards */
+    char *backing;    /* what the overlay above calls the base afterwards; NULL: there is none, they
+                         are what the guest writes to */
 } Merge;
 
 static void
@@ -76,7 +76,6 @@ merge_free(gpointer data)
     Merge *merge = data;
     g_ptr_array_unref(merge->files);
     g_free(merge->base);
-    g_free(merge->above);
     g_free(merge->backing);
     g_free(merge);
 }
@@ -97,7 +96,6 @@ merge_new(const SnapsetSet *set, const SnapsetStretch *stretch)
         return merge;
     const SnapsetImage *above = snapset_stretch_link(set, stretch, stretch->top - 1);
     g_autofree char *folder = g_path_get_dirname(above->filename);
-    merge->above = g_strdup(above->filename);
     merge->backing = snapset_overlay_names_relative(above->backing_filename)
                          ? snapset_overlay_relative(folder, base->filename)
                          : g_strdup(base->filename);
@@ -258,7 +256,7 @@ say_moves(SnapsetMachine *machine, GPtrArray *merges)
 {
     for (guint i = 0; i < merges->len; i++) {
         const Merge *merge = merges->pdata[i];
-        if (merge->above == NULL)
+        if (merge->backing == NULL)
             snapset_set_add_move(machine->set, merge->disk, merge->base);
     }
 }
