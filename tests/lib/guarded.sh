@@ -68,7 +68,7 @@ guards() {
 
 # sends_hmp: whether this libvirt takes snapshots by human monitor commands
 sends_hmp() {
-    [ "$(libvirtd --version | sed 's/.* /10.9.0\n/' | sort -V | head -n 1)" != 10.9.0 ]
+    ! libvirt_since 10.9.0
 }
 
 # nodes: QEMU's names of the guest's disks, one a line, in the order of the disks

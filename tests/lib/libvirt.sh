@@ -89,3 +89,13 @@ stop_libvirt() {
 libvirt() {
     nsenter --target "$LIBVIRT_PID" --mount --root --wd="$PWD" virsh -c qemu:///system "$@"
 }
+
+# libvirt_since VERSION: whether it is at least that
+libvirt_since() {
+    [ "$(libvirtd --version | sed "s/.* /$1\n/" | sort -V | head -n 1)" = "$1" ]
+}
+
+# reverts_external: whether it can go back to external snapshots
+reverts_external() {
+    libvirt_since 9.9.0
+}

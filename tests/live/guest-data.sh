@@ -287,7 +287,7 @@ test_internal_by_libvirt() {
 test_external_by_libvirt() {
     local number tag second=
     domain_with_disks
-    ! sends_hmp || skip 'this libvirt does not revert to external snapshots'
+    reverts_external || skip 'this libvirt does not revert to external snapshots'
     expect_rc 0 libvirt start d
     for number in 1 2 3; do
         changes by_libvirt "$number"

@@ -187,6 +187,40 @@ test_bad_overlays_and_kills() {
     expect_rc 0 ss create -q y a.qcow2 b.qcow2
 }
 
+# Somebody takes a snapshot through another monitor while the overlays are made: they would stand on
+# other images than they name.
+test_other_images_by_now() {
+    pair
+    shim "[ -e '$TEST_DIR/done' ] && exit; touch '$TEST_DIR/done'
+        '$PYTHON' '$TOP/tests/lib/qmp.py' --hmp '$TEST_DIR/m.qmp' 'snapshot_blkdev virtio0 $PWD/a.other qcow2' >/dev/null"
+    expect_rc 1 live m create x --external
+    expect_err 'has another file by now.*all images are as they were'
+    unset SNAPSHOT_SET_QEMU_IMG
+    expect_equal "$(find . -name '*.x' -o -name '.snapshot-set*')" ''
+    expect_rc 0 live m create y --external
+    expect_out '^.*a\.other -> .*a\.y$'
+}
+
+# Another command of ours is about to put overlays on one of the images (common/io/lock.c).
+test_one_command_at_a_time() {
+    pair
+    "$PYTHON" - b.qcow2 "$TEST_DIR/held" <<'EOT' &
+import fcntl, sys, time
+file = open(sys.argv[1], "r+b")
+fcntl.lockf(file, fcntl.LOCK_EX, 1, 0x53534554)
+open(sys.argv[2], "w").close()
+time.sleep(1000)
+EOT
+    cleanup_fn eval "kill $! 2>/dev/null || true"
+    until [ -e "$TEST_DIR/held" ]; do sleep 0.01; done
+    expect_refused image-locked live m create x --external
+    expect_err 'b\.qcow2: another command works on it'
+    expect_untouched
+    kill $!
+    wait $! || true
+    expect_rc 0 live m create x --external
+}
+
 # Once they are closed the images that became backing files are frozen, and what is written to them
 # afterwards is found; but nothing vouches for one that was written to before that.
 test_backing_files_are_frozen_later() {

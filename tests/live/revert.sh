@@ -102,7 +102,7 @@ test_variables() {
 # Since 9.9 libvirt reverts to external snapshots, by overlays and a start, and deletes them, by block
 # jobs. Nothing of that is refused.
 test_external_snapshots() {
-    ! sends_hmp || skip 'this libvirt does not revert to external snapshots'
+    reverts_external || skip 'this libvirt does not revert to external snapshots'
     guarded a.qcow2 b.qcow2
     expect_rc 0 libvirt snapshot-create-as d one --disk-only
     expect_rc 0 libvirt snapshot-create-as d two --disk-only
