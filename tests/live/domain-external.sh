@@ -16,13 +16,16 @@ requires qemu-img qemu-io qemu-system-x86_64 libvirtd virsh unshare nsenter tini
 # disks_of [OPTION...]: the file of each disk, as virsh shows them
 disks_of() { libvirt domblklist d "$@" | awk 'NR > 2 && NF { print $2 }' | xargs -n 1 basename | xargs; }
 
-# A shut-off domain of a qcow2 and a raw disk, and one that it only reads
+# A shut-off domain of a qcow2 and a raw disk, one that it only reads, and a floppy: of this, which
+# is no part of the set, libvirt would make an overlay unless it is told
 shut_off() {
     start_libvirt
     new_images a.qcow2 seed.qcow2
     truncate -s 8M b.raw
+    truncate -s 1440K floppy.img
     define d "$PWD/a.qcow2" "$PWD/b.raw" "$PWD/seed.qcow2"
-    libvirt dumpxml d | sed "s|<target dev='vdc'.*/>|&<readonly/>|" >with-seed.xml
+    libvirt dumpxml d | sed "s|<target dev='vdc'.*/>|&<readonly/>|; s|</devices>|<disk type='file' \
+device='floppy'><source file='$PWD/floppy.img'/><target dev='fda'/></disk>&|" >with-seed.xml
     libvirt define with-seed.xml >/dev/null
 }
 
@@ -40,11 +43,11 @@ test_shut_off() {
     write 1 a.qcow2 b.raw
     expect_rc 0 dss create one --external --dry-run
     expect_out "a.qcow2 -> .*/a.one"
-    expect_equal "$(disks_of)" 'a.qcow2 b.raw seed.qcow2'
+    expect_equal "$(disks_of)" 'a.qcow2 b.raw seed.qcow2 floppy.img'
     expect_rc 0 dss create one --external --description 'a & b'
     expect_out "^created snapshot 'one' \([0-9a-f]{8}\) on 2 images"
     expect_out "^.*/a.qcow2 -> .*/a.one$"
-    expect_equal "$(disks_of --inactive)" 'a.one b.one seed.qcow2'
+    expect_equal "$(disks_of --inactive)" 'a.one b.one seed.qcow2 floppy.img'
     expect_equal "$(libvirt snapshot-dumpxml d one | sed -nE 's/.*<description>(.*)<.*/\1/p')" 'a &amp; b'
     expect_rc 0 dss check
     write 2 a.one b.one
@@ -57,7 +60,7 @@ test_shut_off() {
     expect_rc 0 libvirt start d
     expect_rc 0 libvirt destroy d
     expect_rc 0 dss delete tag=two
-    expect_equal "$(disks_of)" 'a.one b.one seed.qcow2'
+    expect_equal "$(disks_of)" 'a.one b.one seed.qcow2 floppy.img'
     expect_agreement
     expect_rc 0 dss check
 }
@@ -114,7 +117,7 @@ test_encrypted_disk() {
 test_all_or_none() {
     shut_off
     libvirt snapshot-create-as d two --disk-only --diskspec vda,file="$PWD/v.a" \
-        --diskspec vdb,file="$PWD/v.b" >/dev/null
+        --diskspec vdb,file="$PWD/v.b" --diskspec fda,snapshot=no >/dev/null
     libvirt define with-seed.xml >/dev/null
     rm v.a v.b
     dss list --all --output=json >before
@@ -127,7 +130,7 @@ test_all_or_none() {
     expect_err 'goes with --external and --domain'
     expect_equal "$(dss list --all --output=json)" "$(cat before)" 'the images'
     expect_rc 0 dss check
-    expect_equal "$(disks_of)" 'a.qcow2 b.raw seed.qcow2'
+    expect_equal "$(disks_of)" 'a.qcow2 b.raw seed.qcow2 floppy.img'
     expect_equal "$(find . -name '*.two' -o -name '*.three' -o -name '.snapshot-set*')" ''
     # a running one; there is no agent that could freeze anything
     expect_rc 0 libvirt start d
@@ -135,12 +138,12 @@ test_all_or_none() {
     expect_err 'libvirt: .*agent.*all images are as they were'
     expect_rc 1 dss create two --external
     expect_equal "$(find . -name '*.two' -o -name '*.three' -o -name '.snapshot-set*')" ''
-    expect_equal "$(disks_of)" 'a.qcow2 b.raw seed.qcow2'
+    expect_equal "$(disks_of)" 'a.qcow2 b.raw seed.qcow2 floppy.img'
     # a key that is pressed meanwhile does not cut it short
     # shellcheck disable=SC2016 # for the shim
     shim 'kill -TERM $PPID'
     expect_rc 0 dss create three --external
-    expect_equal "$(disks_of)" 'a.three b.three seed.qcow2'
+    expect_equal "$(disks_of)" 'a.three b.three seed.qcow2 floppy.img'
     expect_rc 1 dss apply tag=three --overlay-dir .
     expect_err 'not for --domain: libvirt makes the overlays'
 }
@@ -153,7 +156,7 @@ test_two_at_once() {
     shim 'virsh -c qemu:///system snapshot-create-as d other --disk-only >/dev/null'
     expect_rc 1 dss create one --external
     expect_err 'the domain has other disks by now.*all images are as they were'
-    expect_equal "$(disks_of)" 'a.other b.other seed.qcow2'
+    expect_equal "$(disks_of)" 'a.other b.other seed.qcow2 floppy.img'
     expect_equal "$(find . -name '*.one')" ''
     shim "touch \"$TEST_DIR/begun\"; until [ -e \"$TEST_DIR/end\" ]; do sleep 0.01; done"
     dss create one --external >said 2>&1 &
@@ -162,7 +165,7 @@ test_two_at_once() {
     expect_err 'refused \[operation-pending\]'
     touch "$TEST_DIR/end"
     wait $!
-    expect_equal "$(disks_of)" 'a.one b.one seed.qcow2'
+    expect_equal "$(disks_of)" 'a.one b.one seed.qcow2 floppy.img'
     expect_equal "$(find . -name '*.two')" ''
 }
 
@@ -196,7 +199,7 @@ test_interrupted() {
     expect_rc 3 dss check
     expect_rc 0 dss recover
     expect_out "^'create' of 2 images: finished"
-    expect_equal "$(disks_of)" 'a.one b.one seed.qcow2'
+    expect_equal "$(disks_of)" 'a.one b.one seed.qcow2 floppy.img'
     expect_rc 0 dss check
     expect_agreement
 }

@@ -312,7 +312,7 @@ test_delete() {
     for tag in 1 2 3 4; do
         write_all "$tag"
         expect_rc 0 live m create "s$tag" --external --relative-backing \
-            "--overlay-dir=$([ "$tag" = 2 ] && echo overlays || echo .)"
+            "--overlay-dir=$([ "$tag" = 3 ] && echo overlays || echo .)"
     done
     write_all 5
     expect_rc 0 live m delete tag=s2 --dry-run
@@ -340,12 +340,15 @@ test_delete() {
     expect_rc 0 live m check
     stop_qemu m
     expect_rc 0 ss recover
+    # a relative name stays one, and is relative to the overlay, wherever QEMU runs
+    expect_rc 0 real info --output=json overlays/node.s3
+    expect_json 'd["backing-filename"]' ../node.qcow2
     expect_data 3 node.qcow2 over.qcow2
-    expect_data 6 node.s3 over.s3 raw.s3
+    expect_data 6 overlays/node.s3 overlays/over.s3 overlays/raw.s3
     expect_data 7 overlays/node.s5 overlays/over.s5 overlays/raw.s5
     expect_rc 0 ss check overlays/{node,over,raw}.s5
     expect_equal "$(parents ss list --output=json overlays/{node,over,raw}.s5)" 's3<- s5<s3'
-    expect_equal "$(find . -type f | sort | xargs)" './node.qcow2 ./node.s3 ./over.qcow2 ./over.s3 ./overlays/node.s5 ./overlays/over.s5 ./overlays/raw.s5 ./raw.img ./raw.s3'
+    expect_equal "$(find . -type f | sort | xargs)" './node.qcow2 ./over.qcow2 ./overlays/node.s3 ./overlays/node.s5 ./overlays/over.s3 ./overlays/over.s5 ./overlays/raw.s3 ./overlays/raw.s5 ./raw.img'
 }
 
 # One disk is busy: the other is merged, nothing is lost, and the rest can be done later.
