@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "common/core/format.h"
-#include "common/core/lineage.h"
 #include "common/core/rules.h"
+#include "common/ops/delete.h"
 #include "common/ops/domain-images.h"
 #include "common/ops/foreign.h"
 #include "common/ops/operations.h"
@@ -95,25 +95,16 @@ snapset_domain_apply(SnapsetOptions *options, GError **error)
     return TRUE;
 }
 
-/* What is to be deleted, borrowed: the snapshot, after what descends from it with --children. */
-static GPtrArray *
-choose(const SnapsetOptions *options, SnapsetSnapshot *snapshot)
+static void
+judge_delete(const SnapsetOptions *options, GPtrArray *chosen)
 {
     const SnapsetCatalog *catalog = options->set->catalog;
-    GPtrArray *chosen = g_ptr_array_new();
 
-    if (options->children) {
-        g_autoptr(GPtrArray) all = snapset_lineage_descendants(catalog, snapshot);
-        for (guint i = all->len; i-- > 0;)
-            g_ptr_array_add(chosen, all->pdata[i]);
-    }
-    g_ptr_array_add(chosen, snapshot);
     for (guint i = 0; i < chosen->len; i++) {
         snapset_rules_delete(catalog, chosen->pdata[i], options->set->report);
         if (snapset_snapshot_is_external(chosen->pdata[i]))
             snapset_rules_chain_of(catalog, chosen->pdata[i], options->set->report);
     }
-    return chosen;
 }
 
 /* Their tags; NULL: libvirt does not know them all. */
@@ -154,8 +145,10 @@ snapset_domain_delete(SnapsetOptions *options, GError **error)
         return FALSE;
     SnapsetSnapshot *snapshot =
         snapset_selector_resolve(options->operands[0], options->set->catalog, options->set->report);
-    if (snapshot != NULL)
-        chosen = choose(options, snapshot);
+    if (snapshot != NULL) {
+        chosen = snapset_delete_choose(options->set, snapshot, options->children);
+        judge_delete(options, chosen);
+    }
     if (!snapset_report_verdict(options->set->report, error))
         return FALSE;
     g_autoptr(GPtrArray) tags = known_tags(options, chosen, error);

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "common/io/file.h"
+
 /* Permissions: 0 consistent-read, 1 write, 2 write-unchanged, 3 resize. */
 #define USED_BASE 100
 #define UNSHARED_BASE 200
@@ -113,11 +115,12 @@ snapset_lock_image(int fd, GError **error)
 }
 
 gboolean
-snapset_lock_is_held(int fd)
+snapset_lock_is_held(const char *path)
 {
+    g_auto(SnapsetFd) fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     struct flock lock = {.l_type = F_WRLCK,
                          .l_whence = SEEK_SET,
                          .l_start = USED_BASE,
                          .l_len = UNSHARED_BASE + PERMISSIONS - USED_BASE};
-    return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+    return fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }

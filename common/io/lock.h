@@ -35,6 +35,8 @@ gboolean snapset_lock_resume(int fd, GError **error);
  */
 gboolean snapset_lock_operation(int fd, GError **error);
 
-/* Does anyone else, a QEMU say, have the image open as @fd in use? FALSE also if nobody can tell.
+/*
+ * Does anyone else, a QEMU say, have the file @path in use? FALSE also if it is not there, or if
+ * nobody can tell.
  */
-gboolean snapset_lock_is_held(int fd);
+gboolean snapset_lock_is_held(const char *path);

@@ -4,7 +4,6 @@
  * disk by disk. A merge that has begun is not undone; the same command goes on where it stopped.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <glib/gstdio.h>
 #include <string.h>
 
@@ -188,13 +187,6 @@ close_nodes(SnapsetMachine *machine)
     }
 }
 
-static gboolean
-is_in_use(const char *path)
-{
-    g_auto(SnapsetFd) fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    return fd >= 0 && snapset_lock_is_held(fd);
-}
-
 static void
 remove_files(SnapsetMachine *machine, const Merge *merge)
 {
@@ -203,7 +195,7 @@ remove_files(SnapsetMachine *machine, const Merge *merge)
         g_autofree char *name = snapset_format_quoted(path);
         if (!g_file_test(path, G_FILE_TEST_IS_REGULAR)) /* a device stays */
             continue;
-        if (is_in_use(path))
+        if (snapset_lock_is_held(path))
             snapset_set_note(machine->set,
                              "%s holds nothing that is needed any more; QEMU still has it open, so "
                              "remove it later",

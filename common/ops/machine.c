@@ -56,14 +56,6 @@ snapset_machine_disk(const SnapsetMachine *machine, guint index)
 
 /* ---- files ---- */
 
-/* Does QEMU have that very file open? Then its locks are on it. */
-static gboolean
-is_in_use(const char *path)
-{
-    g_auto(SnapsetFd) fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    return fd >= 0 && snapset_lock_is_held(fd);
-}
-
 /*
  * The file that QEMU calls @filename; NULL: none here. A relative name is relative to the folder
  * that QEMU was started in, which is its own still, or ours. Caller frees.
@@ -79,7 +71,7 @@ find_file(const SnapsetMachine *machine, const char *filename)
 
     for (gsize i = 0; i < G_N_ELEMENTS(folders); i++) {
         char *path = folders[i] != NULL ? snapset_chain_file(folders[i], filename) : NULL;
-        if (path != NULL && is_in_use(path))
+        if (path != NULL && snapset_lock_is_held(path)) /* it is that very file */
             return path;
         g_free(path);
     }

@@ -153,7 +153,7 @@ test_all_or_none() {
 test_two_at_once() {
     shut_off
     libvirt start d >/dev/null
-    shim 'virsh -c qemu:///system snapshot-create-as d other --disk-only >/dev/null'
+    shim 'virsh -c qemu:///system snapshot-create-as d other --disk-only --diskspec fda,snapshot=no >/dev/null'
     expect_rc 1 dss create one --external
     expect_err 'the domain has other disks by now.*all images are as they were'
     expect_equal "$(disks_of)" 'a.other b.other seed.qcow2 floppy.img'
