@@ -191,7 +191,7 @@ test_bad_overlays_and_kills() {
 # other images than they name.
 test_other_images_by_now() {
     pair
-    shim "[ -e '$TEST_DIR/done' ] && exit; touch '$TEST_DIR/done'
+    shim "mkdir '$TEST_DIR/done' 2>/dev/null || exit 0 # both overlays are made at once
         '$PYTHON' '$TOP/tests/lib/qmp.py' --hmp '$TEST_DIR/m.qmp' 'snapshot_blkdev virtio0 $PWD/a.other qcow2' >/dev/null"
     expect_rc 1 live m create x --external
     expect_err 'has another file by now.*all images are as they were'
