@@ -6,19 +6,25 @@
 #include <sys/stat.h>
 
 #include "common/core/format.h"
+#include "common/core/overlay-name.h"
 #include "common/io/image-read.h"
 #include "common/ops/space.h"
 
 /* Of the formats that QEMU can make (qemu-img create), those that take a backing file. */
 static const char *const formats[] = {"qcow2", "qcow", "qed", "vmdk", NULL};
 
+/* Where libvirt has QEMU run, so what relative names begin at (virExec, VIR_EXEC_DAEMON). */
+#define QEMU_FOLDER "/"
+
 /* The file as we can look at it; NULL: we cannot, as it is QEMU's descriptor, say. */
-static const char *
+static char *
 local_path(const SnapsetLiveFile *file)
 {
     const char *path = g_str_has_prefix(file->path, "file:") ? file->path + 5 : file->path;
 
-    return *path == '/' && !g_str_has_prefix(path, "/dev/fd") ? path : NULL;
+    if (*path == '\0' || snapset_overlay_names_protocol(path) || g_str_has_prefix(path, "/dev/fd"))
+        return NULL;
+    return *path == '/' ? g_strdup(path) : g_strconcat(QEMU_FOLDER, path, NULL);
 }
 
 static void
@@ -74,7 +80,8 @@ static gboolean
 is_named_before(const SnapsetLiveRequest *request, guint index, const char *path)
 {
     for (guint i = 0; i < index; i++) {
-        if (g_strcmp0(local_path(request->files->pdata[i]), path) == 0)
+        g_autofree char *named = local_path(request->files->pdata[i]);
+        if (g_strcmp0(named, path) == 0)
             return TRUE;
     }
     return FALSE;
@@ -85,7 +92,7 @@ judge_file(const SnapsetLiveRequest *request, guint index, SnapsetSpace *space,
            SnapsetReport *report)
 {
     const SnapsetLiveFile *file = request->files->pdata[index];
-    const char *path = local_path(file);
+    g_autofree char *path = local_path(file);
 
     if (!g_strv_contains(formats, file->format))
         report_failing(report, file, "its format takes no backing file");

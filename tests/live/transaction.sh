@@ -236,16 +236,17 @@ by_virsh() {
     expect_rc 1 libvirt snapshot-info d x
 }
 
-# by_monitor WIN DATA [FORMAT [MODE]]: the page's transaction, through the guard
+# by_monitor WIN DATA [FORMAT [MODE]]: the page's transaction, through the guard; where $from is
+# set, that is the folder
 by_monitor() {
-    local one two
+    local one two from=${from:-$PWD}
     { read -r one && read -r two; } <<<"$(nodes_in_use)"
     expect_rc 0 libvirt qemu-monitor-command d "$(tr "'" '"' <<EOT
 {'execute': 'transaction', 'arguments': {'actions': [
     {'type': 'blockdev-snapshot-sync', 'data': {'node-name': '$one',
-        'snapshot-node-name': 'x0', 'snapshot-file': '$PWD/$1'} },
+        'snapshot-node-name': 'x0', 'snapshot-file': '$from/$1'} },
     {'type': 'blockdev-snapshot-sync', 'data': {'node-name': '$two',
-        'snapshot-node-name': 'x1', 'snapshot-file': '$PWD/$2',
+        'snapshot-node-name': 'x1', 'snapshot-file': '$from/$2',
         'format': '${3:-qcow2}', 'mode': '${4:-absolute-paths}'} }]}}
 EOT
 )"
@@ -265,6 +266,9 @@ test_both_or_none() {
     refused_overlays 'snapshot-set: refused .no-space.: .*win.x, .*data.x, and .* are free' \
         by_monitor small/win.x small/data.x
     refused_overlays 'snapshot-set: refused .tag-exists.: .*taken.* exists already' \
+        by_monitor win.x taken
+    # libvirt has QEMU run in /
+    from=${PWD#/} refused_overlays 'snapshot-set: refused .tag-exists.: .*taken.* exists already' \
         by_monitor win.x taken
     refused_overlays 'snapshot-set: refused .atomic.: .*data.x.* takes no backing file' \
         by_monitor win.x data.x odd

@@ -38,6 +38,8 @@ static const struct {
     {"image", TWO("@/a", "@/image"), "tag-exists"},
     {"both-there", TWO("@/text", "@/image"), "tag-exists tag-exists"},
     {"absolute-paths", ONE("@/text", ", 'mode': 'absolute-paths'"), "tag-exists"},
+    {"text-by-relative-name", ONE(".@/text", ""), "tag-exists"}, /* QEMU runs in / */
+    {"relative", TWO(".@/a", "file:.@/b"), ""},
     {"no-folder", TWO("@/a", "@/none/b"), "atomic"},
     {"file-as-folder", ONE("@/text/a", ""), "atomic"},
     {"folder", ONE("@/sub", ""), "atomic"},
@@ -56,7 +58,7 @@ static const struct {
      "atomic"},
     {"existing-other-format", ONE("@/text", EXISTING FORMAT("qed")), ""},
     /* no file that can be looked at */
-    {"relative", ONE("text", ""), ""},
+    {"no-name", ONE("", ""), ""},
     {"network", TWO("nbd://host/a", "nbd://host/a"), ""},
     {"descriptors", ONE("/dev/fdset/1", ""), ""},
     /* the human monitor */
