@@ -78,8 +78,8 @@ sources_of(const SnapsetDomain *disks)
 }
 
 /*
- * Finish or undo what a crash of an offline operation left of these images; FALSE: it stays. Disks
- * half-way between two moments are not started with because that takes long.
+ * Finish or undo what a crash of an offline operation left of these images; FALSE: it stays, or is
+ * still at work. Disks half-way between two moments are not started with because that takes long.
  */
 static gboolean
 recover(const char *domain, const SnapsetDomain *disks, SnapsetReport *report,
@@ -88,7 +88,7 @@ recover(const char *domain, const SnapsetDomain *disks, SnapsetReport *report,
     g_autoptr(GPtrArray) sources = sources_of(disks);
     g_autoptr(GPtrArray) notes = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GError) error = NULL;
-    guint count = 0;
+    guint count = 0, running = 0;
 
     if (snapset_recover(sources, SNAPSET_RECOVERY_TRY, &count, NULL, NULL, NULL) && count > 0 &&
         report->verdicts.of[SNAPSET_RULE_OPERATION_PENDING] == SNAPSET_DENY)
@@ -96,13 +96,17 @@ recover(const char *domain, const SnapsetDomain *disks, SnapsetReport *report,
                                         "interrupted operation on these disks takes long\n"
                                         "hint: qemu-img snapshot-set recover\n");
     gboolean recovered =
-        snapset_recover(sources, SNAPSET_RECOVERY_IN_USE, &count, NULL, notes, &error);
+        snapset_recover(sources, SNAPSET_RECOVERY_IN_USE, &count, &running, notes, &error);
     snapset_outcome_pass(outcome);
     log_lines(domain, notes, "");
     if (!recovered)
         snapset_report_add(report, SNAPSET_RULE_OPERATION_PENDING, NULL, NULL,
                            g_strdup("qemu-img snapshot-set recover"), "%s", error->message);
-    return recovered;
+    else if (running > 0)
+        snapset_report_add(report, SNAPSET_RULE_OPERATION_PENDING, NULL, NULL,
+                           g_strdup("start the machine once that has ended"),
+                           "a command of snapshot-set is at work on these disks");
+    return recovered && running == 0;
 }
 
 /* Bring the records up to date; what cannot be done now is done at the next start. */

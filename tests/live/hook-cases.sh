@@ -403,6 +403,28 @@ test_disks_on_a_read_only_file_system() {
     expect_prepare_refused current-mismatch
 }
 
+# While apply is at work some disks stand at the snapshot already and others do not yet.
+test_command_at_work() {
+    new_host
+    new_images a b
+    domain "$PWD/a" "$PWD/b"
+    ss create -q one a b
+    cat >"$TEST_DIR/qemu-img" <<EOT
+#!/bin/bash
+[[ " \$* " != *' -a '* ]] || { touch begun; until [ -e end ]; do sleep 0.01; done; }
+exec -a qemu-img "$REAL_QEMU_IMG" "\$@"
+EOT
+    chmod +x "$TEST_DIR/qemu-img"
+    SNAPSHOT_SET_QEMU_IMG=$TEST_DIR/qemu-img ss apply -q tag=one a b &
+    until [ -e begun ]; do sleep 0.01; done
+    expect_prepare_refused operation-pending
+    expect_err 'a command of snapshot-set is at work on these disks$'
+    expect_err 'hint: start the machine once that has ended$'
+    touch end
+    wait $!
+    expect_silent prepare
+}
+
 test_many_snapshots() {
     local number files=()
     new_host
@@ -424,6 +446,7 @@ test_many_snapshots() {
     sleep 1 # so that it is dated later
     real snapshot -c s50 7
     expect_silent prepare
+    settle_log
     expect_equal "$(grep -c 'domain d: warning \[identity-.*s50' ../syslog)" 1 'warnings of s50'
     expect_equal "$(grep -c 'domain d' ../syslog)" 1 warnings
 }
