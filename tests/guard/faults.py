@@ -90,7 +90,7 @@ def relay_killed():
     guard.kill_relay()
     exchange(client, qemu, b'{"execute": "query-status"}\r\n')
     client.send(SAVE[:30])
-    time.sleep(0.05)
+    client.wait_until_read()
     guard.kill_relay()
     guard.verdict("sleep 1; echo deny no way")
     client.send(SAVE[30:] + b"\r\n")
@@ -199,7 +199,7 @@ def descriptors():
     passes([])
     # in two parts, with the descriptor sent again, as libvirt does
     client.send(command[:20], [read])
-    time.sleep(0.05)
+    client.wait_until_read()
     client.send(command[20:], [read])
     passes([read])
     # too many: refused
@@ -212,17 +212,17 @@ def descriptors():
     passes([])
     # lost with a relay: refused
     client.send(command[:20], [read])
-    time.sleep(0.05)
+    client.wait_until_read()
     guard.kill_relay()
     client.send(command[20:])
     assert b"descriptors" in client.line()
     os.close(write)
     equal(os.read(read, 1), b"", "end of the pipe: no copy of its other end is left")
     guard.waiting_judge()
-    open_fds = os.listdir(f"/proc/{guard.relay()}/fd")
+    open_fds = settled(lambda: open_files(guard.relay())).keys()
     client.send(command, [read])
     passes([read])
-    equal(os.listdir(f"/proc/{guard.relay()}/fd"), open_fds)
+    equal(settled(lambda: open_files(guard.relay())).keys(), open_fds)
     # from QEMU's side
     qemu.send(b'{"event": "x"}\r\n', [read])
     client.line()
@@ -246,7 +246,8 @@ def ends():
         sides = guard.greeted()
         sides[0].send(b'{"execute": "x"}\r\n')
         sides[1].send(b'{"event": "x"}\r\n')
-        time.sleep(0.05)
+        sides[0].wait_until_read()
+        sides[1].wait_until_read()
         sides[first].close()
         sides[second].more()
         assert sides[second].ended()
@@ -335,7 +336,8 @@ def stands_alone():
     for pid in (guard.keeper, guard.relay()):
         for signal_number in IGNORED:
             os.kill(pid, signal_number)
-        links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in sorted(map(int, os.listdir(f"/proc/{pid}/fd")))]
+        found = settled(lambda: open_files(pid))
+        links = [found[fd] for fd in sorted(found)]
         equal(links[:3], ["/dev/null"] * 3)
         equal([link for link in links[3:] if not link.startswith(("socket:", "pipe:", "anon_inode:[pidfd]", guard.folder,
                                                                   os.environ["SNAPSHOT_SET_RUN_DIR"]))], [])

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the relay's tests stand on: a guard between a client and a real QEMU or a scripted one."""
 import array
+import fcntl
 import json
 import os
 import select
@@ -8,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import termios
 import time
 
 GUARD = os.environ["SNAPSHOT_SET_GUARD"]
@@ -24,6 +26,26 @@ def wait_for(condition, what):
             return value
         time.sleep(0.005)
     raise AssertionError(f"waited in vain for {what}")
+
+
+def settled(look):
+    """What @look() tells twice in a row: who starts a process has its descriptors for a moment."""
+    seen, before = look(), None
+    while seen != before:
+        time.sleep(0.02)
+        seen, before = look(), seen
+    return seen
+
+
+def open_files(pid):
+    """Where the process' descriptors lead, by number."""
+    links = {}
+    for fd in map(int, os.listdir(f"/proc/{pid}/fd")):
+        try:
+            links[fd] = os.readlink(f"/proc/{pid}/fd/{fd}")
+        except FileNotFoundError:
+            pass  # closed meanwhile
+    return links
 
 
 def children(pid):
@@ -76,6 +98,10 @@ class Stream:
             sent = self.sock.sendmsg([data], control)
             data = data[sent:]
         self.sock.sendall(data)
+
+    def wait_until_read(self):
+        """Until the other side has taken all that was sent."""
+        wait_for(lambda: fcntl.ioctl(self.sock, termios.TIOCOUTQ, bytes(4)) == bytes(4), "a reader")
 
     def more(self):
         data, fds, _, _ = socket.recv_fds(self.sock, 65536, 16)

@@ -28,12 +28,19 @@ def slow_client():
 def line_end_awaited():
     """The refusal waits for the line end that the client still owes, and takes it out."""
     guard = denying()
-    client, qemu = guard.greeted()
-    client.send(SAVE)
-    time.sleep(0.06)
-    client.send(b"\r")
-    time.sleep(0.005)
-    assert not client.buffer and not select.select([client.sock], [], [], 0)[0], "too early"
+    while True:
+        client, qemu = guard.greeted()
+        started = time.monotonic()
+        client.send(SAVE)
+        time.sleep(0.06)
+        client.send(b"\r")
+        time.sleep(0.005)
+        early = client.buffer or select.select([client.sock], [], [], 0)[0]
+        if time.monotonic() - started < 0.09:  # otherwise the wait may have been over
+            break
+        client.close()
+        qemu.close()
+    assert not early, "too early"
     client.send(b"\n")
     equal(client.line(), ANSWER)
     exchange(client, qemu, b'{"execute": "query-status"}\r\n')
@@ -284,7 +291,7 @@ def events_while_judging():
     client.line()
     os.unlink(guard.folder + "/go")
     client.send(SAVE + b"\r\n")
-    time.sleep(0.05)
+    client.wait_until_read()
     qemu.send(event + event[:9])
     equal(client.line(), event)
     with open(guard.folder + "/go", "w", encoding="ascii"):

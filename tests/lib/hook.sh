@@ -18,16 +18,20 @@ hook_program() {
 # install_hook [LINE...]: into the running libvirtd's own /etc, with a policy file of these lines,
 # and have it look again
 install_hook() {
+    local seen=${LIBVIRT_HOME[$LIBVIRT_PID]}/has-hooks
     nsenter --target "$LIBVIRT_PID" --mount --root bash -c '
         mkdir -p /etc/libvirt/hooks/qemu.d
         for folder in /etc/snapshot-set /var/lib/snapshot-set /run/snapshot-set; do
             mkdir -p "$folder" && mount -t tmpfs none "$folder" || exit
         done
-        ln -s "$1" /etc/libvirt/hooks/qemu.d/50-snapshot-set' \
-        install_hook "$(hook_program)"
+        ln -s "$1" /etc/libvirt/hooks/qemu.d/50-snapshot-set
+        printf "#!/bin/sh\n: >\"%s\"\n" "$2" >/etc/libvirt/hooks/daemon
+        chmod +x /etc/libvirt/hooks/daemon' \
+        install_hook "$(hook_program)" "$seen"
     policy "$@"
     kill -HUP "$(cat "${LIBVIRT_HOME[$LIBVIRT_PID]}/pid")"
-    sleep 0.5
+    until [ -e "$seen" ]; do sleep 0.01; done # libvirtd has looked for hooks, and runs the first one
+    sleep 0.2
 }
 
 # policy LINE...: the policy file of this libvirtd

@@ -90,6 +90,18 @@ libvirt() {
     nsenter --target "$LIBVIRT_PID" --mount --root --wd="$PWD" virsh -c qemu:///system "$@"
 }
 
+# job_copied DOMAIN, job_ended DOMAIN DISK: wait until its block job has copied everything; until there
+# is none any more. virsh's own --wait sometimes crashes when it has ended.
+job_copied() {
+    until libvirt dumpxml "$1" | grep "<mirror .*ready='yes'" >/dev/null; do sleep 0.05; done
+}
+
+job_ended() {
+    until libvirt blockjob "$1" "$2" --info 2>&1 | grep 'No current block job' >/dev/null; do
+        sleep 0.05
+    done
+}
+
 # libvirt_since VERSION: whether it is at least that
 libvirt_since() {
     [ "$(libvirtd --version | sed "s/.* /$1\n/" | sort -V | head -n 1)" = "$1" ]

@@ -64,10 +64,17 @@ two_overlays() {
     [ $# -eq 0 ] || { libvirt destroy d && libvirt start d; } >/dev/null
 }
 
+# pivot DISK: the guest goes on with what its block job has made
+pivot() {
+    job_copied d
+    expect_rc 0 libvirt blockjob d "$1" --pivot
+}
+
 test_active_commit() {
     two_overlays "$@"
     for disk in vda vdb; do
-        expect_rc 0 libvirt blockcommit d "$disk" --active --pivot --wait
+        expect_rc 0 libvirt blockcommit d "$disk" --active
+        pivot "$disk"
     done
     expect_equal "$(disks | xargs -n 1 basename | xargs)" 'a.qcow2 b.qcow2'
     expect_rc 0 libvirt destroy d
@@ -83,7 +90,8 @@ test_commit_into_the_base() {
     two_overlays "$@"
     for disk in vda vdb; do
         expect_rc 0 libvirt blockcommit d "$disk" --top "$PWD/${disk/vd/}.one" \
-            --base "$PWD/${disk/vd/}.qcow2" --wait
+            --base "$PWD/${disk/vd/}.qcow2"
+        job_ended d "$disk"
     done
     expect_equal "$(disks | xargs -n 1 basename | xargs)" 'a.two b.two'
     expect_rc 0 libvirt destroy d
@@ -109,7 +117,8 @@ test_aborted_commit() {
     libvirt destroy d >/dev/null
     libvirt start d >/dev/null
     guest_writes 5 0 1
-    expect_rc 0 libvirt blockcommit d vda --active --wait --verbose
+    expect_rc 0 libvirt blockcommit d vda --active
+    job_copied d
     expect_rc 0 libvirt blockjob d vda --abort
     expect_equal "$(disks | xargs -n 1 basename | xargs)" 'a.two b.two'
     expect_rc 0 libvirt destroy d
@@ -122,7 +131,8 @@ test_aborted_commit() {
     expect_rc 0 libvirt start d
     expect_rc 0 libvirt snapshot-create-as d three --disk-only --atomic
     guest_writes 6 0 1
-    expect_rc 0 libvirt blockcommit d vda --top "$PWD/a.two" --base "$PWD/a.qcow2" --wait
+    expect_rc 0 libvirt blockcommit d vda --top "$PWD/a.two" --base "$PWD/a.qcow2"
+    job_ended d vda
     expect_rc 0 libvirt destroy d
     expect_equal "$(lineage a.three)" 'three<'
     expect_data 5 a.qcow2
@@ -134,14 +144,16 @@ test_pull() {
     expect_rc 0 libvirt snapshot-create-as d one --disk-only --atomic
     expect_rc 0 libvirt snapshot-create-as d two --disk-only --atomic
     for disk in vda vdb; do
-        expect_rc 0 libvirt blockpull d "$disk" --base "$PWD/${disk/vd/}.qcow2" --wait
+        expect_rc 0 libvirt blockpull d "$disk" --base "$PWD/${disk/vd/}.qcow2"
+        job_ended d "$disk"
     done
     expect_rc 0 libvirt destroy d
     expect_rc 0 ss check a.two b.two
     expect_equal "$(lineage a.two b.two)" 'one<'
     expect_rc 0 libvirt start d
     for disk in vda vdb; do
-        expect_rc 0 libvirt blockpull d "$disk" --wait
+        expect_rc 0 libvirt blockpull d "$disk"
+        job_ended d "$disk"
     done
     expect_rc 0 libvirt destroy d
     expect_rc 0 ss check a.two b.two
@@ -152,8 +164,10 @@ test_pull() {
 test_copy() {
     guarded a.qcow2 b.qcow2
     expect_rc 0 libvirt snapshot-create-as d one --disk-only --atomic
-    expect_rc 0 libvirt blockcopy d vda --dest "$PWD/flat.qcow2" --transient-job --pivot --wait
-    expect_rc 0 libvirt blockcopy d vdb --dest "$PWD/shallow.qcow2" --shallow --transient-job --pivot --wait
+    expect_rc 0 libvirt blockcopy d vda --dest "$PWD/flat.qcow2" --transient-job
+    pivot vda
+    expect_rc 0 libvirt blockcopy d vdb --dest "$PWD/shallow.qcow2" --shallow --transient-job
+    pivot vdb
     expect_rc 0 libvirt destroy d
     expect_rc 0 ss list --output=json flat.qcow2 shallow.qcow2
     expect_json 'd["images"][0]["current"] == d["images"][1]["current"] != None' true

@@ -223,6 +223,9 @@ guard_of_d() {
 kill_relay() {
     local pid
     pid=$(guard_of_d pid)
+    until [ -n "$(cat "/proc/$pid/task/$pid/children")" ]; do
+        sleep 0.01 # libvirtd answers before it has connected again
+    done
     xargs kill -KILL <"/proc/$pid/task/$pid/children"
 }
 
@@ -361,7 +364,7 @@ test_recovery_takes_long() {
     ss create -q one a.qcow2 b.qcow2
     cat >killer <<EOT
 #!/bin/bash
-[[ " \$* " != *' -a '* ]] || kill -KILL \$PPID
+[[ " \$* " != *' -a '* ]] || ! mkdir '$PWD/once' 2>/dev/null || kill -KILL \$PPID
 exec -a qemu-img "$REAL_QEMU_IMG" "\$@"
 EOT
     printf '%s\n' '#!/bin/sh' 'sleep 600' >sleeper
@@ -369,6 +372,8 @@ EOT
     define d "$PWD/a.qcow2" "$PWD/b.qcow2"
     expect_rc 137 in_libvirt env SNAPSHOT_SET_STATE_DIR="$STATE" \
         SNAPSHOT_SET_QEMU_IMG="$PWD/killer" "$SNAPSHOT_SET" apply tag=one a.qcow2 b.qcow2
+    # its children may still be at work
+    in_libvirt flock --wait 60 "$STATE"/operations/*.lock true
     replace hook "SNAPSHOT_SET_QEMU_IMG='$PWD/sleeper' exec \"\$real\" \"\$@\""
     expect_rc 1 libvirt start d
     expect_err 'snapshot-set: refused \[operation-pending\]: recovering .* takes long'

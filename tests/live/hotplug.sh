@@ -108,7 +108,9 @@ test_nothing_else_is_refused() {
         --diskspec "vda,file=$PWD/over.qcow2"
     cp old.qcow2 copy.qcow2
     expect_rc 0 libvirt blockcopy d vda "$PWD/copy.qcow2" --reuse-external --format qcow2 \
-        --transient-job --wait --pivot
+        --transient-job
+    job_copied d
+    expect_rc 0 libvirt blockjob d vda --pivot
     expect_rc 0 libvirt backup-begin d
 }
 

@@ -175,6 +175,7 @@ test_bad_overlays_and_kills() {
     # shellcheck disable=SC2016
     shim 'kill -KILL $PPID'
     expect_rc 137 live m create x --external
+    flock --wait 60 "$SNAPSHOT_SET_STATE_DIR"/operations/*.lock true # its other child may still run
     unset SNAPSHOT_SET_QEMU_IMG
     expect_rc 3 live m check
     expect_out '\[operation-pending\]'
@@ -265,11 +266,12 @@ print(bool(struct.unpack_from(">Q", head, 88)[0] >> 63))' "$1"
 # before or after QEMU has carried it out
 proxy() {
     "$PYTHON" - "$@" m.mon broken.mon <<'EOT' &
-import socket, sys, threading
+import os, socket, sys, threading
 when, command, there, here = sys.argv[1:]
 server = socket.socket(socket.AF_UNIX)
-server.bind(here)
+server.bind(here + ".new")
 server.listen()
+os.rename(here + ".new", here)
 client, _ = server.accept()
 qemu = socket.socket(socket.AF_UNIX)
 qemu.connect(there)

@@ -295,10 +295,11 @@ test_addresses() {
 # and then hangs up
 peer() {
     "$PYTHON" - "$@" <<'EOT' &
-import socket, sys
+import os, socket, sys
 server = socket.socket(socket.AF_UNIX)
-server.bind("peer")
+server.bind("peer.new")
 server.listen()
+os.rename("peer.new", "peer")
 client, _ = server.accept()
 lines = client.makefile("rw", encoding="utf-8", newline="\n")
 for index, text in enumerate(sys.argv[1:]):

@@ -67,7 +67,7 @@ test_many_guests_at_once() {
 }
 
 test_many_restarts() {
-    local index
+    local index name
     start_libvirt
     install_hook '[guard]' mode=required
     new_images a.qcow2 b.qcow2
@@ -80,6 +80,9 @@ test_many_restarts() {
     for ((index = 1; index <= RESTARTS; index++)); do
         restart_libvirt
         expect_equal "$(libvirt list --name | xargs)" 'd e' "guests after restart $index"
+        for name in d e; do # it answers before it has connected to them again
+            expect_rc 0 libvirt qemu-monitor-command "$name" '{"execute": "query-status"}'
+        done
     done
     expect_rc 1 libvirt snapshot-create-as d one
     expect_err 'refused \[tag-exists\]'

@@ -111,6 +111,10 @@ starts() {
     say 0 vcpucount "$DOMAIN"
 }
 
+has_no_disk() {
+    ! libvirt domblklist "$DOMAIN" | grep -w "$1"
+}
+
 # a disk that the guest must let go of (PCI), and one that QEMU takes away by itself (SCSI)
 plugs_and_unplugs() {
     local target
@@ -119,6 +123,7 @@ plugs_and_unplugs() {
         say 0 attach-disk "$DOMAIN" "$PWD/plugged" "$target" --subdriver qcow2 --live
         expect_disks vda vdb "$target"
         say 0 detach-disk "$DOMAIN" "$target" --live
+        until_it has_no_disk "$target" # libvirt says so, too, when the guest takes its time
         expect_disks vda vdb
     done
     say 1 attach-disk "$DOMAIN" "$PWD/nowhere" vdc --subdriver qcow2 --live
@@ -174,6 +179,7 @@ push() {
     backup push "$2" "$3" "<disks><disk name='vda' backup='yes' type='file'>
 <driver type='qcow2'/><target file='$PWD/$1'/></disk>"
     until_it is_idle
+    until_it real info "$1" # libvirt has QEMU close it a moment later
 }
 
 is_idle() {
@@ -200,6 +206,7 @@ backs_up() {
     guest_io 0 'write -q -P 3 64k 64k'
     exported 'read -q -P 2 64k 64k'
     say 0 domjobabort "$DOMAIN"
+    until_it is_idle
     guest_io 0 'read -q -P 3 64k 64k'
     say 0 checkpoint-list --name --topological "$DOMAIN"
     for name in three two one; do
@@ -209,19 +216,10 @@ backs_up() {
 
 # pivot DISK: once its block job is ready
 pivot() {
-    until_it is_ready
+    job_copied "$DOMAIN"
     say 0 blockjob "$DOMAIN" "$1" --pivot
 }
 
-is_ready() {
-    libvirt dumpxml "$DOMAIN" | grep -q "<mirror .*ready='yes'"
-}
-
-has_no_job() {
-    libvirt blockjob "$DOMAIN" "$1" --info | grep -q 'No current block job'
-}
-
-# not with virsh's own --wait: it sometimes crashes when it has ended
 moves_blocks() {
     local disk
     guest_io 1 'write -q -P 4 0 64k'
@@ -244,7 +242,7 @@ moves_blocks() {
     say 0 snapshot-create-as "$DOMAIN" under --disk-only --no-metadata
     for disk in vda vdb; do
         say 0 blockpull "$DOMAIN" "$disk"
-        until_it has_no_job "$disk"
+        job_ended "$DOMAIN" "$disk"
     done
     expect_rc 0 real info -U a.under
     refute_out '^backing file'
@@ -265,7 +263,11 @@ saves_and_restores() {
     expect_state running '(restored)'
     expect_answer 5
     say 0 reset "$DOMAIN"
-    expect_answer 1
+    until_it is_new # it is reset after the reply
+}
+
+is_new() {
+    pings && grep '"answered":[12]}' answer
 }
 
 ends() {
