@@ -390,11 +390,21 @@ test_recovery_waits_for_an_image() {
     all_or_none BEFORE
 }
 
+# killer OPTION: a qemu-img that kills who started it, and has not been killed yet, once it has done
+# what that option says; without one at once, and in place of anything else
+killer() {
+    {
+        echo '#!/bin/bash'
+        [ $# -eq 0 ] || printf '"%s" "$@"; rc=$?\n[[ " $* " = *" %s "* ]] || exit $rc\n' \
+            "$REAL_QEMU_IMG" "$1"
+        echo '[ "$(cat /proc/$PPID/comm)" != qemu-img-snapsh ] || kill -KILL $PPID'
+    } >killer
+    chmod +x killer
+}
+
 # interrupted TAG: an apply that is killed once qemu-img has applied it
 interrupted() {
-    printf '#!/bin/bash\n"%s" "$@"; rc=$?\nfor x; do [ "$x" != -a ] || kill -KILL $PPID; done\nexit $rc\n' \
-        "$REAL_QEMU_IMG" >killer
-    chmod +x killer
+    killer -a
     SNAPSHOT_SET_QEMU_IMG=$PWD/killer ss apply -q "tag=$1" x y 2>/dev/null || true
     AT="apply tag=$1"
     settle # its children may still be at work
@@ -445,9 +455,7 @@ test_a_newer_record_is_kept() {
     new_images x y
     ss create -q one x y
     ss create -q two x y
-    printf '#!/bin/bash\n"%s" "$@"; rc=$?\nfor x; do [ "$x" != -d ] || kill -KILL $PPID; done\nexit $rc\n' \
-        "$REAL_QEMU_IMG" >killer
-    chmod +x killer
+    killer -d
     SNAPSHOT_SET_QEMU_IMG=$PWD/killer ss delete -q tag=one x y 2>/dev/null || true
     settle
     [ -n "$(journals)" ] || fail 'nothing is pending'
@@ -464,9 +472,10 @@ test_a_newer_record_is_kept() {
 # What somebody else took under the same tag later is not ours to delete.
 test_a_later_snapshot_of_the_same_tag_is_kept() {
     new_images x y
-    printf '#!/bin/bash\nkill -KILL $PPID\n' >killer
-    chmod +x killer
+    killer
     SNAPSHOT_SET_QEMU_IMG=$PWD/killer ss create -q mine x y 2>/dev/null || true
+    AT='create mine'
+    settle # its other child may still run
     "$PYTHON" - "$(journals)" <<'EOT'
 import re, sys
 text = open(sys.argv[1]).read()

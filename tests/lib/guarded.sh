@@ -54,7 +54,7 @@ watch_log() {
 # expect_logged PATTERN: wait for a line of the system's log that matches (grep -E)
 expect_logged() {
     local index
-    for ((index = 0; index < 500; index++)); do
+    for ((index = 0; index < 3000; index++)); do
         ! grep -qE -- "$1" "$LOG" || return 0
         sleep 0.01
     done

@@ -218,6 +218,7 @@ harness_run_test() {
     export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:$findings UBSAN_OPTIONS=$findings
     declare -gA QEMU_PID=()
     HARNESS_CLEANUPS=()
+    umask 022
     cd "$TEST_DIR/work" || exit 1
     set -eEuo pipefail
     shopt -s inherit_errexit

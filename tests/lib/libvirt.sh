@@ -69,8 +69,11 @@ restart_libvirt() {
 
 await_libvirt() {
     local index
-    for ((index = 0; index < 300; index++)); do
-        ! libvirt version >/dev/null 2>&1 || return 0
+    for ((index = 0; index < 900; index++)); do
+        # before it has written that, a daemon of the host's own might answer
+        if [ -s "${LIBVIRT_HOME[$LIBVIRT_PID]}/pid" ] && libvirt version >/dev/null 2>&1; then
+            return 0
+        fi
         kill -0 "$LIBVIRT_PID" 2>/dev/null || break
         sleep 0.1
     done

@@ -76,7 +76,7 @@ def serve(listener, path):
         if not select.select([listener], [], [], 1)[0]:
             continue
         client = listener.accept()[0]
-        if select.select([client], [], [], 0.05)[0] and not client.recv(1, socket.MSG_PEEK):
+        if select.select([client], [], [], 0.5)[0] and not client.recv(1, socket.MSG_PEEK):
             client.close()  # somebody looked whether there is still a QEMU
             continue
         number += 1
