@@ -120,7 +120,7 @@ static SnapsetSet *
 load(const Arguments *arguments, SnapsetQemuTools *tools, const SnapsetVerdicts *verdicts,
      GError **pending)
 {
-    guint count = 0;
+    guint count = 0, running = 0;
     SnapsetSource *source = snapset_source_new(arguments->image, NULL, arguments->image_opts, NULL);
     if (source == NULL)
         return NULL;
@@ -129,7 +129,9 @@ load(const Arguments *arguments, SnapsetQemuTools *tools, const SnapsetVerdicts 
     g_autoptr(SnapsetSet) set = snapset_set_new(sources, tools, verdicts);
     snapset_machine_replay(sources, NULL,
                            NULL); /* what cannot be recorded is no reason to refuse */
-    if (source->path == NULL || !snapset_recover(sources, 0, &count, NULL, NULL, pending) ||
+    if (source->path == NULL || !snapset_recover(sources, 0, &count, &running, NULL, pending) ||
+        (running > 0 && !snapset_throw(pending, SNAPSET_ERROR_PENDING,
+                                       "another command is at work on it, or on its set")) ||
         !snapset_set_load(set, SNAPSET_FOR_WRITING, NULL) ||
         snapset_set_image(set, 0)->header == NULL || snapset_set_handle(set, 0)->path == NULL) {
         set->tools = NULL; /* the caller's still */
