@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/io/journal-text.h"
@@ -108,12 +109,13 @@ snapset_journal_add_overlay(SnapsetJournalImage *image, const char *temporary, c
     image->overlay->path = g_strdup(path);
 }
 
+/* The numbers of devices, which have no inode, are others after a restart of the host. */
 static gboolean
 is_file(const char *path, guint64 device, guint64 inode, const char *its_path, guint64 its_device,
         guint64 its_inode)
 {
     return strcmp(path, its_path) == 0 ||
-           ((device != 0 || inode != 0) && device == its_device && inode == its_inode);
+           (inode != 0 && device == its_device && inode == its_inode);
 }
 
 gboolean
@@ -129,6 +131,33 @@ snapset_journal_concerns(const SnapsetJournal *journal, const char *path, guint6
             return TRUE;
     }
     return FALSE;
+}
+
+static gboolean
+is_same_file(const struct stat *st, const char *path)
+{
+    struct stat its;
+
+    if (stat(path, &its) < 0)
+        return FALSE;
+    return S_ISBLK(st->st_mode) ? S_ISBLK(its.st_mode) && st->st_rdev == its.st_rdev
+                                : st->st_dev == its.st_dev && st->st_ino == its.st_ino;
+}
+
+gboolean
+snapset_journal_concerns_file(const SnapsetJournal *journal, const char *path)
+{
+    struct stat st;
+
+    if (stat(path, &st) < 0)
+        return FALSE;
+    for (guint i = 0; i < journal->images->len; i++) {
+        const SnapsetJournalImage *image = journal->images->pdata[i];
+        if (is_same_file(&st, image->path) ||
+            (image->overlay != NULL && is_same_file(&st, image->overlay->path)))
+            return TRUE;
+    }
+    return snapset_journal_concerns(journal, path, st.st_dev, S_ISBLK(st.st_mode) ? 0 : st.st_ino);
 }
 
 /* ---- files ---- */

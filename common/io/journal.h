@@ -112,8 +112,11 @@ GPtrArray *snapset_journal_scan(GError **error);
 SnapsetJournal *snapset_journal_claim(const SnapsetJournal *seen, GError **error);
 
 /*
- * TRUE when the journal is about the image of that path, or that device and inode, or about an
- * overlay that is.
+ * TRUE when the journal is about the image of that path, or that device and inode (0: a block
+ * device, of which only the path counts), or about an overlay that is.
  */
 gboolean snapset_journal_concerns(const SnapsetJournal *journal, const char *path, guint64 device,
                                   guint64 inode);
+
+/* The same of the file that @path leads to now, by whatever name; FALSE when there is none. */
+gboolean snapset_journal_concerns_file(const SnapsetJournal *journal, const char *path);

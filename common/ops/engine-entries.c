@@ -21,7 +21,8 @@ create_made(const SnapsetEngine *engine, guint index, const SnapsetImage *image,
 
 /*
  * The entry that this operation made; NULL: there is none. After a crash somebody else may have
- * made one of the same name.
+ * made one of the same name in an image that had none yet; from then on that every image has ours
+ * is known, however long it took.
  */
 static const SnapsetEntry *
 find_made(const SnapsetEngine *engine, const SnapsetImage *image)
@@ -32,7 +33,8 @@ find_made(const SnapsetEngine *engine, const SnapsetImage *image)
         const SnapsetEntry *entry = snapset_image_entry(image, i);
         gint64 age = (gint64)entry->moment.date_sec - journal->started;
         if (strcmp(entry->tag, journal->tag) == 0 &&
-            (!engine->is_recovery || (age >= -1 && age <= MADE_WITHIN_SECONDS)))
+            (!engine->is_recovery || journal->phase != SNAPSET_PHASE_MAKE ||
+             (age >= -1 && age <= MADE_WITHIN_SECONDS)))
             return entry;
     }
     return NULL;
@@ -132,6 +134,16 @@ snapset_engine_apply(SnapsetEngine *engine, GPtrArray *entries, GError **error)
            snapset_engine_run(engine, apply_entry, entries, error);
 }
 
+/*
+ * A snapshot that was taken later would hide what was written before it. QEMU puts new ones at the
+ * table's end.
+ */
+static gboolean
+is_last(const SnapsetEntry *made, const SnapsetImage *image)
+{
+    return made == snapset_image_entry(image, image->entries->len - 1);
+}
+
 gboolean
 snapset_engine_is_unwritten(const SnapsetEngine *engine, GError **error)
 {
@@ -139,11 +151,13 @@ snapset_engine_is_unwritten(const SnapsetEngine *engine, GError **error)
         g_autoptr(SnapsetImage) image = snapset_engine_read(engine, i, error);
         if (image == NULL)
             return FALSE;
-        if (find_made(engine, image) == NULL ||
-            snapset_image_is_unwritten(snapset_engine_handle(engine, i)->fd, image))
+        const SnapsetEntry *made = find_made(engine, image);
+        if (made == NULL ||
+            (is_last(made, image) &&
+             snapset_image_is_unwritten(snapset_engine_handle(engine, i)->fd, image)))
             continue;
-        snapset_throw(error, SNAPSET_ERROR_PENDING,
-                      "it was written to since; going back would lose that");
+        snapset_throw(error, SNAPSET_ERROR_PENDING, "it was %s since; going back would lose that",
+                      is_last(made, image) ? "written to" : "taken a snapshot of");
         return snapset_name_error(error, image->filename);
     }
     return TRUE;

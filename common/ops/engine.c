@@ -387,8 +387,11 @@ snapset_engine_init_empty(SnapsetEngine *ret_engine, const char *operation, Snap
 SnapsetJournalImage *
 snapset_engine_add(SnapsetEngine *engine, SnapsetHandle *handle, const SnapsetImage *image)
 {
+    /* The number in a device's real name need not be its own after a restart of the host. */
+    g_autofree char *path = handle->is_block ? g_canonicalize_filename(handle->source->path, NULL)
+                                             : g_strdup(handle->path);
     SnapsetJournalImage *added = snapset_journal_add_image(
-        engine->journal, handle->path, handle->source->options, image->device, image->inode);
+        engine->journal, path, handle->source->options, image->device, image->inode);
 
     g_free(added->format);
     added->format = g_strdup(image->format);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "common/core/format.h"
+#include "common/io/chain.h"
 #include "common/io/image-read.h"
 #include "common/ops/engine.h"
 #include "common/ops/operations.h"
@@ -74,6 +75,67 @@ open_images(SnapsetJournal *journal, SnapsetRecovery how, GPtrArray *sources, GP
     return TRUE;
 }
 
+/* ---- what was made of the images since ---- */
+
+static gboolean
+is_file_of(const SnapsetEngine *engine, guint index, const SnapsetFileStatus *status)
+{
+    SnapsetFileStatus own;
+
+    return snapset_file_status(snapset_engine_handle(engine, index)->fd, &own, NULL) &&
+           own.device == status->device && own.inode == status->inode;
+}
+
+static gboolean
+is_file_of_any(const SnapsetEngine *engine, const SnapsetFileStatus *status)
+{
+    for (guint i = 0; i < engine->handles->len; i++) {
+        if (is_file_of(engine, i, status))
+            return TRUE;
+    }
+    return FALSE;
+}
+
+static gboolean
+check_overlay(const SnapsetEngine *engine, gboolean on_removed, const SnapsetChainOverlay *overlay,
+              GError **error)
+{
+    if (is_file_of_any(engine, &overlay->file))
+        return TRUE;
+    for (guint i = 0; i < engine->handles->len; i++) {
+        if ((on_removed && !snapset_engine_image(engine, i)->is_removed) ||
+            !is_file_of(engine, i, &overlay->base))
+            continue;
+        g_autofree char *name = snapset_format_quoted(overlay->path);
+        snapset_throw(error, SNAPSET_ERROR_PENDING, "%s was put on top of it since", name);
+        return snapset_name_error(error, snapset_engine_handle(engine, i)->path);
+    }
+    return TRUE;
+}
+
+/*
+ * Whether no file stands on an image, or (@on_removed) on one that goes, that the operation knows
+ * nothing of: libvirt makes overlays of machines that are off, too.
+ */
+static gboolean
+bears_no_other(const SnapsetEngine *engine, gboolean on_removed, GError **error)
+{
+    g_autoptr(GPtrArray) folders = g_ptr_array_new_with_free_func(g_free);
+
+    for (guint i = 0; i < engine->handles->len; i++) {
+        g_autofree char *folder = g_path_get_dirname(snapset_engine_handle(engine, i)->path);
+        if ((!on_removed || snapset_engine_image(engine, i)->is_removed) &&
+            !g_ptr_array_find_with_equal_func(folders, folder, g_str_equal, NULL))
+            g_ptr_array_add(folders, g_steal_pointer(&folder));
+    }
+    g_autoptr(GPtrArray) overlays = snapset_chain_overlays(folders);
+    for (guint i = 0; i < overlays->len; i++) {
+        if (!check_overlay(engine, on_removed, overlays->pdata[i], error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
 /* Go back, if that loses nothing; else, on a person's word, only forget how to go back. */
 static gboolean
 undo(SnapsetEngine *engine, SnapsetRecovery how, GPtrArray *notes, GError **error)
@@ -81,7 +143,8 @@ undo(SnapsetEngine *engine, SnapsetRecovery how, GPtrArray *notes, GError **erro
     const SnapsetJournal *journal = engine->journal;
     g_autoptr(GError) written = NULL;
 
-    if (journal->phase != SNAPSET_PHASE_APPLY || snapset_engine_is_unwritten(engine, &written)) {
+    if (journal->phase != SNAPSET_PHASE_APPLY || (snapset_engine_is_unwritten(engine, &written) &&
+                                                  bears_no_other(engine, FALSE, &written))) {
         note(notes, "'%s' of %u images: undone", journal->operation, journal->images->len);
         return snapset_engine_undo(engine, error);
     }
@@ -110,7 +173,7 @@ goes_forward(const SnapsetJournal *journal)
     return journal->phase == SNAPSET_PHASE_MERGE || journal->phase == SNAPSET_PHASE_FINISH;
 }
 
-/* Somebody has had an overlay open, or @used names it as what the machine has. */
+/* Somebody has had an overlay open, or @used names it among the files that the machine has. */
 static gboolean
 is_used(const SnapsetJournalOverlay *overlay, GPtrArray *used)
 {
@@ -121,8 +184,7 @@ is_used(const SnapsetJournalOverlay *overlay, GPtrArray *used)
     if (image == NULL || image->inode != overlay->inode)
         return FALSE;
     for (guint i = 0; image->sealed && used != NULL && i < used->len; i++) {
-        const SnapsetSource *source = used->pdata[i];
-        if (source->path != NULL && stat(source->path, &st) == 0 && st.st_dev == image->device &&
+        if (stat(used->pdata[i], &st) == 0 && st.st_dev == image->device &&
             st.st_ino == image->inode)
             return TRUE;
     }
@@ -167,6 +229,8 @@ carry_out(SnapsetJournal *journal, SnapsetRecovery how, GPtrArray *used,
     gboolean forward = goes_forward(journal) && !snapset_overlays_are_overtaken(&engine);
     if (forward && !find_out(journal, used, &forward, error))
         return FALSE;
+    if (forward && !bears_no_other(&engine, TRUE, error))
+        return FALSE;
     if (!(forward ? finish(&engine, notes, error) : undo(&engine, how, notes, error)))
         return FALSE;
     return snapset_journal_remove(journal, error);
@@ -206,17 +270,35 @@ recover_one(const SnapsetJournal *seen, SnapsetRecovery how, GPtrArray *used, gu
                          failure->message);
 }
 
-static gboolean
-concerns_any(const SnapsetJournal *journal, GPtrArray *sources)
+/* The paths of these files and of those they stand on. What is raw has no backing file. */
+static GPtrArray *
+files_of(GPtrArray *sources)
 {
+    GPtrArray *files = g_ptr_array_new_with_free_func(g_free);
+
     for (guint i = 0; i < sources->len; i++) {
         const SnapsetSource *source = sources->pdata[i];
-        struct stat st;
-        if (source->path == NULL || stat(source->path, &st) < 0)
+        if (source->path == NULL)
             continue;
-        gboolean block = S_ISBLK(st.st_mode);
-        if (snapset_journal_concerns(journal, source->path, block ? st.st_rdev : st.st_dev,
-                                     block ? 0 : st.st_ino))
+        g_ptr_array_add(files, g_strdup(source->path));
+        g_autoptr(SnapsetImage) image =
+            g_strcmp0(source->format, "raw") != 0
+                ? snapset_image_read(source->path, source->path, SNAPSET_READ_NEWEST, NULL)
+                : NULL;
+        if (image == NULL)
+            continue;
+        snapset_chain_read(image, source->path);
+        for (guint link = 1; link < snapset_image_link_count(image); link++)
+            g_ptr_array_add(files, g_strdup(snapset_image_link(image, link)->filename));
+    }
+    return files;
+}
+
+static gboolean
+concerns_any(const SnapsetJournal *journal, GPtrArray *files)
+{
+    for (guint i = 0; i < files->len; i++) {
+        if (snapset_journal_concerns_file(journal, files->pdata[i]))
             return TRUE;
     }
     return FALSE;
@@ -227,15 +309,16 @@ snapset_recover(GPtrArray *sources, SnapsetRecovery how, guint *ret_count, guint
                 GPtrArray *notes, GError **error)
 {
     g_autoptr(GPtrArray) journals = snapset_journal_scan(error);
-
-    GPtrArray *used = how & SNAPSET_RECOVERY_IN_USE ? sources : NULL;
+    g_autoptr(GPtrArray) files =
+        journals != NULL && journals->len > 0 && sources != NULL ? files_of(sources) : NULL;
+    GPtrArray *used = how & SNAPSET_RECOVERY_IN_USE ? files : NULL;
     guint running = 0;
 
     *ret_count = 0;
     if (journals == NULL)
         return FALSE;
     for (guint i = 0; i < journals->len; i++) {
-        if (sources != NULL && !concerns_any(journals->pdata[i], sources))
+        if (files != NULL && !concerns_any(journals->pdata[i], files))
             continue;
         if (!recover_one(journals->pdata[i], how, used, ret_count, &running, notes, error))
             return FALSE;

@@ -100,6 +100,20 @@ snapset_set_replace(SnapsetSet *set, guint index, const char *path, const char *
 
 /* ---- what stands in the way ---- */
 
+/* Any file of its chain. */
+static gboolean
+concerns(const SnapsetJournal *journal, const SnapsetImage *image, const char *path)
+{
+    for (guint i = 0; i < snapset_image_link_count(image); i++) {
+        const SnapsetImage *link = snapset_image_link(image, i);
+        const char *name = i == 0 ? path : link->filename;
+        if (link->is_local && (snapset_journal_concerns(journal, "", link->device, link->inode) ||
+                               (name != NULL && snapset_journal_concerns_file(journal, name))))
+            return TRUE;
+    }
+    return FALSE;
+}
+
 static void
 report_pending(SnapsetSet *set, const SnapsetJournal *journal)
 {
@@ -107,9 +121,7 @@ report_pending(SnapsetSet *set, const SnapsetJournal *journal)
 
     for (guint i = 0; i < set->images->len; i++) {
         const SnapsetImage *image = snapset_set_image(set, i);
-        const char *path = snapset_set_handle(set, i)->path;
-        if (image->is_local && snapset_journal_concerns(journal, path != NULL ? path : "",
-                                                        image->device, image->inode))
+        if (concerns(journal, image, snapset_set_handle(set, i)->source->path))
             g_ptr_array_add(names, image->filename);
     }
     if (names->len == 0)

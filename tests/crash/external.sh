@@ -349,6 +349,21 @@ test_the_machine_went_on_with_what_a_recovery_merged() {
     expect_data 9 vm/a.one vm/b.one
 }
 
+# Somebody put an overlay on what is merged and removed: it would be left without its backing file.
+test_an_overlay_was_put_on_what_goes() {
+    pending fdatasync 3 short_chains delete tag=two
+    real create -q -f qcow2 -F qcow2 -b a.two vm/over
+    put 9 vm/over
+    expect_rc 3 ss recover
+    expect_err "a.two': '.*/vm/over' was put on top of it since"
+    expect_data 9 vm/over
+    real commit -q vm/over
+    rm vm/over
+    expect_rc 0 ss recover
+    expect_data 9 vm/a.one
+    expect_rc 0 ss check vm/a.one vm/b.one
+}
+
 # However far below the images it is.
 test_a_deletion_far_below_is_pending() {
     pending fdatasync 4 longer_chains delete tag=one
