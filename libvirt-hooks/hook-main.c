@@ -77,6 +77,17 @@ sources_of(const SnapsetDomain *disks)
     return sources;
 }
 
+/* What is said when there is no time left to say more. */
+static void
+refuse_pending(const SnapsetReport *report, SnapsetOutcome *outcome, const char *why)
+{
+    if (report->verdicts.of[SNAPSET_RULE_OPERATION_PENDING] == SNAPSET_DENY)
+        snapset_outcome_refuse(outcome,
+                               "snapshot-set: refused [operation-pending]: %s\n"
+                               "hint: qemu-img snapshot-set recover\n",
+                               why);
+}
+
 /*
  * Finish or undo what a crash of an offline operation left of these images; FALSE: it stays, or is
  * still at work. Disks half-way between two moments are not started with because that takes long.
@@ -90,14 +101,16 @@ recover(const char *domain, const SnapsetDomain *disks, SnapsetReport *report,
     g_autoptr(GError) error = NULL;
     guint count = 0, running = 0;
 
-    if (snapset_recover(sources, SNAPSET_RECOVERY_TRY, &count, NULL, NULL, NULL) && count > 0 &&
-        report->verdicts.of[SNAPSET_RULE_OPERATION_PENDING] == SNAPSET_DENY)
-        snapset_outcome_refuse(outcome, "snapshot-set: refused [operation-pending]: recovering an "
-                                        "interrupted operation on these disks takes long\n"
-                                        "hint: qemu-img snapshot-set recover\n");
+    if (!snapset_recover(sources, SNAPSET_RECOVERY_TRY, &count, &running, NULL, NULL) ||
+        count + running > 0)
+        refuse_pending(report, outcome,
+                       "recovering an interrupted operation on these disks takes long");
     gboolean recovered =
         snapset_recover(sources, SNAPSET_RECOVERY_IN_USE, &count, &running, notes, &error);
-    snapset_outcome_pass(outcome);
+    if (recovered && running == 0)
+        snapset_outcome_pass(outcome);
+    else
+        refuse_pending(report, outcome, "an operation on these disks has not come to its end");
     log_lines(domain, notes, "");
     if (!recovered)
         snapset_report_add(report, SNAPSET_RULE_OPERATION_PENDING, NULL, NULL,

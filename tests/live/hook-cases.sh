@@ -425,6 +425,32 @@ EOT
     expect_silent prepare
 }
 
+# An overlay that was made of a machine that is off stands on a disk half-way between snapshots.
+test_operation_on_a_backing_file() {
+    new_host
+    new_images a b
+    ss create -q one a b
+    put 2 a b
+    cat >"$TEST_DIR/qemu-img" <<EOT
+#!/bin/bash
+[[ " \$* " != *' -a '* ]] || ! mkdir once 2>/dev/null || kill -KILL \$PPID
+exec -a qemu-img "$REAL_QEMU_IMG" "\$@"
+EOT
+    chmod +x "$TEST_DIR/qemu-img"
+    SNAPSHOT_SET_QEMU_IMG=$TEST_DIR/qemu-img expect_rc 137 ss apply tag=one a b
+    flock --wait 60 "$SNAPSHOT_SET_STATE_DIR"/operations/*.lock true # its children may still run
+    real create -q -f qcow2 -F qcow2 -b a over
+    domain "$PWD/over" "$PWD/b"
+    remember a b over
+    expect_prepare_refused operation-pending
+    expect_err "'apply' cannot be recovered now: .*/over' was put on top of it since"
+    expect_unchanged
+    rm over
+    domain "$PWD/a" "$PWD/b"
+    expect_rc 0 prepare
+    expect_data 2 a b
+}
+
 test_many_snapshots() {
     local number files=()
     new_host
