@@ -425,8 +425,9 @@ EOT
     expect_silent prepare
 }
 
-# An overlay that was made of a machine that is off stands on a disk half-way between snapshots.
-test_operation_on_a_backing_file() {
+# half_applied: the domain's disks are b and an overlay on a, as libvirt makes them of a machine that
+# is off; and apply was killed before it came to b
+half_applied() {
     new_host
     new_images a b
     ss create -q one a b
@@ -441,6 +442,10 @@ EOT
     flock --wait 60 "$SNAPSHOT_SET_STATE_DIR"/operations/*.lock true # its children may still run
     real create -q -f qcow2 -F qcow2 -b a over
     domain "$PWD/over" "$PWD/b"
+}
+
+test_operation_on_a_backing_file() {
+    half_applied
     remember a b over
     expect_prepare_refused operation-pending
     expect_err "'apply' cannot be recovered now: .*/over' was put on top of it since"
@@ -449,6 +454,22 @@ EOT
     domain "$PWD/a" "$PWD/b"
     expect_rc 0 prepare
     expect_data 2 a b
+}
+
+# What a recovery has found out counts when reading the disks takes all the time that is left.
+test_slow_after_a_failed_recovery() {
+    [ -z "$SANITIZE" ] || skip 'a traced process cannot be searched for leaks'
+    requires strace
+    strace -o trace true 2>/dev/null || skip 'cannot trace'
+    half_applied
+    on_host mount -t tmpfs none /var/lib
+    on_host mkdir -p /var/lib/libvirt/qemu/snapshot/d
+    expect_rc 1 on_host strace -f -qq -o "$PWD/trace" -P /var/lib/libvirt/qemu/snapshot/d \
+        -e trace=openat -e inject=openat:delay_enter=4s \
+        "$BUILD_DIR/libvirt-hooks/snapshot-set-hook" d prepare begin - <d.xml
+    grep -q 'snapshot/d".* = ?$' trace || fail 'it was not slow'
+    expect_err '^snapshot-set: refused \[operation-pending\]: .* has not come to its end$'
+    expect_log 'the hook took too long, and was given up; the event is refused'
 }
 
 test_many_snapshots() {
