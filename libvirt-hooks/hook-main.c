@@ -178,7 +178,17 @@ prepare(const char *name, const SnapsetDomain *domain, SnapsetOutcome *outcome)
 
 /* ---- the guard and the live journal ---- */
 
-/* Note in the domain's live journal what is true of its images now; failing is only logged. */
+/* Failing is only logged. */
+static void
+append(const char *name, const SnapsetDomain *domain, const SnapsetLiveEvent *event)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (!snapset_live_journal_append(domain->uuid != NULL ? domain->uuid : "", event, &error))
+        log_line(name, "%s", error->message);
+}
+
+/* Note in the domain's live journal what is true of its images now. */
 static void
 append_event(const char *name, const SnapsetDomain *domain, SnapsetLiveEventKind kind,
              const char *tag)
@@ -186,10 +196,8 @@ append_event(const char *name, const SnapsetDomain *domain, SnapsetLiveEventKind
     g_autoptr(GPtrArray) notes = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GPtrArray) images = snapset_domain_images(domain, notes);
     g_autoptr(SnapsetLiveEvent) event = snapset_domain_event(kind, tag, images);
-    g_autoptr(GError) error = NULL;
 
-    if (!snapset_live_journal_append(domain->uuid != NULL ? domain->uuid : "", event, &error))
-        log_line(name, "%s", error->message);
+    append(name, domain, event);
 }
 
 static void
@@ -229,8 +237,11 @@ started(const char *name, const SnapsetDomain *domain)
 {
     g_autofree char *tag = snapset_hook_loaded_tag(domain);
 
-    if (tag != NULL)
-        append_event(name, domain, SNAPSET_LIVE_EVENT_LOAD, tag);
+    if (tag == NULL)
+        return;
+    g_autoptr(SnapsetLiveEvent) loading = snapset_domain_loading(domain, tag);
+    append(name, domain, loading); /* what was loaded is known once the images are read */
+    append_event(name, domain, SNAPSET_LIVE_EVENT_LOAD, tag);
 }
 
 /* An event of a domain's life. */

@@ -162,6 +162,16 @@ journal_of(const SnapsetDomain *domain)
     return domain->uuid != NULL ? domain->uuid : "";
 }
 
+/* That a load has begun is known even if nobody lives to say that it was done. */
+static gboolean
+note_loading(const SnapsetDomain *domain, const SnapsetLiveRequest *request, GError **error)
+{
+    g_autoptr(SnapsetLiveEvent) event =
+        snapset_domain_loading(domain, request->tag != NULL ? request->tag : "");
+
+    return snapset_live_journal_append(journal_of(domain), event, error);
+}
+
 /*
  * Whether what is recorded afterwards can be. The lineage needs no record of a deletion, which may
  * be what makes space again.
@@ -216,7 +226,8 @@ judge_domain(const char *name, const SnapsetDomain *domain, const SnapsetLiveReq
         return deny(report);
     if (unread->len > 0)
         return answer("unable", unread->pdata[0]);
-    if (!reserve(domain, request, images, &error))
+    if (!reserve(domain, request, images, &error) ||
+        (request->kind == SNAPSET_LIVE_LOAD && !note_loading(domain, request, &error)))
         return answer("unable", error->message);
     return allow();
 }

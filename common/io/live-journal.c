@@ -15,9 +15,10 @@
 /* For what is not known yet when space is reserved, such as a tag that QEMU will choose. */
 #define SPARE 4096
 
-static const char *const kind_names[] = {
-    "start", "create", "load", "delete", "storage-node", "format-node", "external", "copy", "move"};
-G_STATIC_ASSERT(G_N_ELEMENTS(kind_names) == SNAPSET_LIVE_EVENT_MOVE + 1);
+static const char *const kind_names[] = {"start",        "create",      "load",     "delete",
+                                         "storage-node", "format-node", "external", "copy",
+                                         "move",         "loading"};
+G_STATIC_ASSERT(G_N_ELEMENTS(kind_names) == SNAPSET_LIVE_EVENT_LOADING + 1);
 
 /* ---- values ---- */
 

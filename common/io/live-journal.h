@@ -25,6 +25,8 @@ typedef enum {
     SNAPSET_LIVE_EVENT_COPY,         /* a pair: the disk will go on in the second */
     SNAPSET_LIVE_EVENT_MOVE,         /* data is moved into the first image, from above or below; the
                                         others are the overlays that are being committed */
+    SNAPSET_LIVE_EVENT_LOADING,      /* a load begins: until one is said to be done nobody knows
+                                        where the images stand */
 } SnapsetLiveEventKind;
 
 /* One image in an event. */

@@ -95,6 +95,7 @@ uuid_in_event(SnapsetLiveEventKind kind, const char *name, const SnapsetImage *i
     case SNAPSET_LIVE_EVENT_EXTERNAL:
     case SNAPSET_LIVE_EVENT_COPY:
     case SNAPSET_LIVE_EVENT_MOVE:
+    case SNAPSET_LIVE_EVENT_LOADING:
         break;
     }
     return entry != NULL ? entry->derived : snapset_uuid_nil;
@@ -111,6 +112,21 @@ snapset_domain_event(SnapsetLiveEventKind kind, const char *name, GPtrArray *ima
         if (image->is_local)
             snapset_live_event_add_image(event, image->filename, image->inode, &uuid,
                                          is_certain(image));
+    }
+    return event;
+}
+
+SnapsetLiveEvent *
+snapset_domain_loading(const SnapsetDomain *domain, const char *tag)
+{
+    SnapsetLiveEvent *event = snapset_live_event_new(SNAPSET_LIVE_EVENT_LOADING, tag);
+
+    for (guint i = 0; i < domain->disks->len; i++) {
+        const SnapsetDisk *disk = domain->disks->pdata[i];
+        struct stat st;
+        if (disk->path != NULL && stat(disk->path, &st) == 0)
+            snapset_live_event_add_image(event, disk->path, S_ISBLK(st.st_mode) ? 0 : st.st_ino,
+                                         NULL, FALSE);
     }
     return event;
 }

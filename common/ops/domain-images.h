@@ -13,6 +13,9 @@
  */
 GPtrArray *snapset_domain_images(const SnapsetDomain *domain, GPtrArray *notes);
 
+/* A load of @tag that is about to begin; the images are not read for that, which may take long. */
+SnapsetLiveEvent *snapset_domain_loading(const SnapsetDomain *domain, const char *tag);
+
 /*
  * An event about all these images as they are now: with the entry called @name that they have just
  * got, or that QEMU has loaded by that name; at the start, and of a node, with where they stand.

@@ -234,6 +234,9 @@ static gboolean
 load(SnapsetMachine *machine, const SnapsetLiveRequest *request, const char *vmstate,
      GError **error)
 {
+    if (!snapset_machine_note(machine, event_of, &(Deed){SNAPSET_LIVE_EVENT_LOADING, request->tag},
+                              error))
+        return FALSE;
     if (run_job(machine, "snapshot-load", request, vmstate, error))
         return snapset_machine_note(machine, event_of,
                                     &(Deed){SNAPSET_LIVE_EVENT_LOAD, request->tag}, error);

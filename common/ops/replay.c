@@ -247,6 +247,11 @@ replay_event(Replay *replay, const SnapsetLiveEvent *event, const SnapsetLiveIma
         replay_start(replay, image);
         return;
     }
+    if (event->kind == SNAPSET_LIVE_EVENT_LOADING) {
+        replay->at = snapset_uuid_nil;
+        replay->is_certain = FALSE;
+        return;
+    }
     if (event->kind == SNAPSET_LIVE_EVENT_MOVE) {
         if (image == event->images->pdata[0])
             replay->frozen_by = NULL; /* it is something else now */

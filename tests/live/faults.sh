@@ -287,6 +287,25 @@ test_processes_killed() {
         '    └─good-2 current')" 'the lineage'
 }
 
+# Nobody lived to record a load: whose child the next snapshot is is not known then, and said so.
+test_load_is_not_recorded() {
+    own_programs
+    guarded a.qcow2 b.qcow2
+    good_snapshot
+    good_snapshot
+    replace judge '[ $1 = judge ] || exit 1; exec $real "$@" 3<&-'
+    kill_relay # its judge waits already
+    expect_rc 0 libvirt qemu-monitor-command d --hmp 'loadvm good-1'
+    restore judge
+    kill_relay
+    good_snapshot
+    expect_rc 0 libvirt destroy d
+    expect_rc 0 ss list --output=json a.qcow2 b.qcow2
+    expect_json '[(s["tag"], s["parent"] is None) for s in d["snapshots"]]' \
+        '[["good-1", true], ["good-2", false], ["good-3", true]]'
+    expect_json '[s["parent-source"] for s in d["snapshots"]]' '["recorded", "recorded", "none"]'
+}
+
 # A disk on a file system that hangs for the hook, and then for the judge: they cannot even be
 # killed, but nobody waits for them.
 test_disk_hangs() {

@@ -109,6 +109,11 @@ static const struct {
     {"only-one-not-told", "a: x@200", "S:-!", ">-="},
     {"only-one-not-told-after-another", "a: w@1=A x@200 >A", "S:A!", "A*0<- >-"},
     {"loaded-and-one-not-told", "a: x@200 y@201", "S:-! C:(x@200) L:(x@200)", "x*1<- >-"},
+    {"load-not-told", "a: x@200 y@201 z@202", "S:-! C:(x@200) C:(y@201) B:- C:(z@202)",
+     "x*1<- y*1<x zi*1<- >z !"},
+    {"load-not-told-last", "a: x@200", "S:-! C:(x@200) B:-", "x*1<- >-"},
+    {"load-told", "a: x@200 y@201 z@202", "S:-! C:(x@200) C:(y@201) B:- L:(x@200) C:(z@202)",
+     "x*1<- y*1<x z*1<x >z !"},
     {"taken-elsewhere", "a: x@200 y@201 z@202", "S:-! C:(x@200) S:- C:(z@202)",
      "x*1<- zi*1<- >z !"},
     {"taken-elsewhere-by-another-clock", "a: x@200 y@50 z@202", "S:-! C:(x@200) S:- C:(z@202)",
@@ -195,6 +200,7 @@ static const struct {
     {'P', SNAPSET_LIVE_EVENT_FORMAT_NODE, FALSE}, {'X', SNAPSET_LIVE_EVENT_EXTERNAL, FALSE},
     {'O', SNAPSET_LIVE_EVENT_EXTERNAL, TRUE},     {'Y', SNAPSET_LIVE_EVENT_COPY, FALSE},
     {'Z', SNAPSET_LIVE_EVENT_COPY, TRUE},         {'M', SNAPSET_LIVE_EVENT_MOVE, FALSE},
+    {'B', SNAPSET_LIVE_EVENT_LOADING, FALSE},
 };
 
 static void
